@@ -1,0 +1,39 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { CATALOGUE, type MetricDefinition, type MetricName } from './catalogue.ts'
+
+type LabelsOf<D extends MetricDefinition> = D['labels'][number]
+type InstrumentOf<D extends MetricDefinition> = D['type'] extends 'counter'
+  ? Counter<LabelsOf<D>>
+  : D['type'] extends 'gauge'
+    ? Gauge<LabelsOf<D>>
+    : Histogram<LabelsOf<D>>
+
+/** One instrument per entry of the catalogue, by its name without prefix, and the registry they stand in. */
+export type Metrics = { readonly [Name in MetricName]: InstrumentOf<(typeof CATALOGUE)[Name]> } & {
+  readonly registry: Registry
+}
+
+export const METRIC_PREFIX = 'millrace_'
+
+/**
+ * Registers the whole catalogue on a registry of its own; nothing global, so that a process (a test) can hold several.
+ * `defaults` adds prom-client's `process_*` and `nodejs_*`.
+ */
+export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
+  const registry = new Registry()
+  const instruments: Record<string, unknown> = { registry }
+  for (const [name, definition] of Object.entries(CATALOGUE) as [MetricName, MetricDefinition][]) {
+    const base = {
+      name: METRIC_PREFIX + name,
+      help: definition.help,
+      labelNames: [...definition.labels],
+      registers: [registry],
+    }
+    if (definition.type === 'counter') instruments[name] = new Counter(base)
+    else if (definition.type === 'gauge') instruments[name] = new Gauge(base)
+    else instruments[name] = new Histogram({ ...base, buckets: [...(definition.buckets ?? [])] })
+  }
+  if (options.defaults === true) collectDefaultMetrics({ register: registry })
+  // Built from the very catalogue that the type is computed from.
+  return instruments as Metrics
+}
