@@ -1,7 +1,15 @@
 import { z } from 'zod'
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-const UNIT_BYTES = { B: 1, KB: 1_000, MB: 1_000_000, GB: 1_000_000_000, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 } as const
+const UNIT_BYTES = {
+  B: 1,
+  KB: 1_000,
+  MB: 1_000_000,
+  GB: 1_000_000_000,
+  KiB: 1_024,
+  MiB: 1_048_576,
+  GiB: 1_073_741_824,
+} as const
 
 /** A duration such as `500ms`, `30s`, `5m`, `1h`, `1d`, as milliseconds; `min` and `max` are durations too. */
 export function duration(range: { min?: string; max?: string } = {}) {
@@ -14,7 +22,10 @@ export function duration(range: { min?: string; max?: string } = {}) {
       const ms = parseDuration(text)
       if (ms === undefined || ms < min || ms > max) {
         const bounds = `${range.min ?? '1ms'} to ${range.max ?? '30d'}`
-        context.addIssue({ code: 'custom', message: `expected a duration such as 500ms, 30s, 5m or 1h, from ${bounds}` })
+        context.addIssue({
+          code: 'custom',
+          message: `expected a duration such as 500ms, 30s, 5m or 1h, from ${bounds}`,
+        })
         return z.NEVER
       }
       return ms
@@ -23,17 +34,19 @@ export function duration(range: { min?: string; max?: string } = {}) {
 
 /** A size such as `64KiB`, `20MB` or a plain number of bytes, as bytes. */
 export function bytes(range: { min?: number; max?: number } = {}) {
-  return z.union([z.int(), z.string()], 'expected a size such as 64KiB or 20MB').transform((input, context) => {
-    const size = typeof input === 'number' ? input : parseBytes(input)
-    if (size === undefined || size < (range.min ?? 1) || size > (range.max ?? 64 * UNIT_BYTES.GiB)) {
-      context.addIssue({
-        code: 'custom',
-        message: `expected a size such as 64KiB or 20MB, from ${range.min ?? 1} to ${range.max ?? '64GiB'} bytes`,
-      })
-      return z.NEVER
-    }
-    return size
-  })
+  return z
+    .union([z.int(), z.string()], 'expected a size such as 64KiB or 20MB')
+    .transform((input, context) => {
+      const size = typeof input === 'number' ? input : parseBytes(input)
+      if (size === undefined || size < (range.min ?? 1) || size > (range.max ?? 64 * UNIT_BYTES.GiB)) {
+        context.addIssue({
+          code: 'custom',
+          message: `expected a size such as 64KiB or 20MB, from ${range.min ?? 1} to ${range.max ?? '64GiB'} bytes`,
+        })
+        return z.NEVER
+      }
+      return size
+    })
 }
 
 /** Milliseconds of `30s`, or undefined when it is no duration. */

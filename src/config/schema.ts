@@ -1,0 +1,324 @@
+import { z } from 'zod'
+import { bytes, duration } from './values.ts'
+
+const text = z.string().min(1)
+/** A list, or the same as one text with commas: what an environment variable can hold. */
+const listed = (given: unknown) =>
+  typeof given === 'string' ? given.split(',').map((part) => part.trim()) : given
+const ratio = z.number().gt(0).max(1)
+const port = z.int().min(0).max(65535)
+
+/** PEM files and the switch for TLS; `true` is TLS with the system's certificate authorities. */
+const tls = z.union([
+  z.boolean(),
+  z.strictObject({
+    ca: text.optional().describe('Path of a PEM file with the certificate authorities to trust.'),
+    cert: text.optional().describe('Path of the client certificate, PEM.'),
+    key: text.optional().describe('Path of the key of the client certificate, PEM.'),
+    server_name: text.optional().describe('Name to expect in the certificate, when it is not the host.'),
+  }),
+])
+
+const kafka = z
+  .strictObject({
+    brokers: z.preprocess(listed, z.array(text).min(1)).describe('host:port of at least one broker.'),
+    client_id: text.default('millrace'),
+    group: text.default('millrace').describe('Daemons of one group share the work.'),
+    topics: z
+      .preprocess(
+        listed,
+        z
+          .array(z.union([text, z.strictObject({ name: text, weight: z.int().min(1).max(100).default(1) })]))
+          .min(1),
+      )
+      .prefault(['millrace.jobs'])
+      .transform((topics) =>
+        topics.map((topic) => (typeof topic === 'string' ? { name: topic, weight: 1 } : topic)),
+      )
+      .describe(
+        'Topics to take jobs from. One per platform is a good habit. Weights share the intake among them.',
+      ),
+    results_topic: text.default('millrace.results'),
+    dead_topic: text.default('millrace.dead'),
+    retry_topic_prefix: text.default('millrace.retry.'),
+    create_topics: z
+      .boolean()
+      .default(false)
+      .describe('Create missing topics at start, with `partitions` partitions and the broker’s replication.'),
+    partitions: z.int().min(1).max(1000).default(12),
+    tls: tls.default(false),
+    sasl: z
+      .strictObject({
+        mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+        username: text,
+        password: text,
+      })
+      .optional(),
+    session_timeout: duration({ min: '500ms', max: '10m' }).prefault('30s'),
+    heartbeat_interval: duration({ min: '100ms', max: '1m' }).prefault('3s'),
+    rebalance_timeout: duration({ min: '1s', max: '10m' }).prefault('60s'),
+  })
+  .describe('Where jobs come from and results go. Left out: NDJSON from a file or standard input.')
+
+const redis = z
+  .strictObject({
+    url: text.default('redis://127.0.0.1:6379').describe('redis:// or rediss:// address.'),
+    username: text.optional().describe('ACL user.'),
+    password: text.optional(),
+    tls: tls.default(false),
+    key_prefix: text.default('millrace').describe('Daemons that share limits share the prefix.'),
+    command_timeout: duration({ min: '10ms', max: '30s' }).prefault('500ms'),
+    cold_start: z
+      .enum(['empty', 'full'])
+      .default('empty')
+      .describe(
+        'How to begin when Redis knows nothing of us: `empty` waits one window, in case it has lost what it knew.',
+      ),
+  })
+  .describe('Where daemons share their limits. Left out: limits in memory, for one daemon alone.')
+
+const clickhouse = z
+  .strictObject({
+    url: text.default('http://127.0.0.1:8123'),
+    username: text.default('default'),
+    password: z.string().default(''),
+    database: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/)
+      .default('millrace'),
+    tls: tls.default(false),
+  })
+  .describe('Where rows go. Left out: the embedded engine, in the folder `data`.')
+
+const store = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('folder'), path: text.optional().describe('Default: `<data>/store`.') }),
+    z.strictObject({
+      kind: z.literal('s3'),
+      bucket: text,
+      endpoint: text.optional().describe('For stores other than AWS.'),
+      region: text.default('us-east-1'),
+      access_key_id: text.optional(),
+      secret_access_key: text.optional(),
+      prefix: z.string().default(''),
+      path_style: z.boolean().default(true),
+    }),
+  ])
+  .describe('Where pictures go. Left out: a folder in `data`.')
+
+const bucket = z.strictObject({
+  rate: z.number().gt(0).max(1e6).describe('Requests a second, sustained.'),
+  burst: z.int().min(1).max(1e6).describe('Requests that may come at once.'),
+})
+const window = z.strictObject({
+  limit: z.int().min(1).max(1e6).describe('Requests in any window.'),
+  window: duration({ min: '100ms', max: '1d' }).prefault('60s'),
+})
+const DEFAULT_BUCKETS = {
+  instagram: { rate: 3, burst: 200 },
+  youtube: { rate: 2.5, burst: 150 },
+  tiktok: { rate: 1.5, burst: 100 },
+}
+const DEFAULT_WINDOWS = {
+  instagram: { user_profile: { limit: 30 }, user_media: { limit: 20 }, media_details: { limit: 60 } },
+  youtube: { channel: { limit: 100 }, videos: { limit: 50 } },
+  tiktok: { user_info: { limit: 25 } },
+}
+
+/** Merges the user's entries over the defaults, name by name, so that changing one limit keeps the others. */
+function over<T extends Record<string, unknown>>(defaults: T) {
+  return (given: unknown) =>
+    typeof given === 'object' && given !== null && !Array.isArray(given) ? { ...defaults, ...given } : given
+}
+
+const limits = z
+  .strictObject({
+    share: z
+      .union([z.number().gt(0).max(1), z.string().regex(/^1\/[1-9]\d{0,3}$/, 'expected a share such as 1/3')])
+      .transform((share) => (typeof share === 'number' ? share : 1 / Number(share.slice(2))))
+      .optional()
+      .describe('This daemon’s part of every limit, e.g. 1/3, when daemons do not share Redis.'),
+    global: bucket.prefault({ rate: 15, burst: 1000 }),
+    platforms: z.preprocess(over(DEFAULT_BUCKETS), z.record(text, bucket)).prefault({}),
+    endpoints: z
+      .preprocess(
+        (given) => {
+          if (typeof given !== 'object' || given === null) return given
+          const merged: Record<string, unknown> = { ...DEFAULT_WINDOWS }
+          for (const [platform, endpoints] of Object.entries(given)) {
+            const defaults = DEFAULT_WINDOWS[platform as keyof typeof DEFAULT_WINDOWS]
+            merged[platform] = defaults === undefined ? endpoints : over(defaults)(endpoints)
+          }
+          return merged
+        },
+        z.record(text, z.record(text, window)),
+      )
+      .prefault({}),
+    default_platform: bucket
+      .prefault({ rate: 1, burst: 10 })
+      .describe('For platforms of your own that have no limit here.'),
+    default_endpoint: window.prefault({ limit: 60 }),
+    jitter: duration({ min: '1ms', max: '30s' })
+      .prefault('1s')
+      .describe(
+        'How late after its grant a request may reach the platform; bursts are kept smaller by that much.',
+      ),
+  })
+  .describe(
+    'What each platform allows, of all daemons together. Every fetch needs a permit of all three levels.',
+  )
+
+const platform = z.strictObject({
+  enabled: z.boolean().default(true),
+  module: text.optional().describe('Path of a module whose default export is a platform of your own.'),
+  origin: z.url().optional().describe('Overrides the origin of the adapter: a proxy, or a simulator.'),
+  private_origin: z.boolean().default(false).describe('Allow the origin to be a private address.'),
+  credentials: z
+    .record(text, z.string())
+    .optional()
+    .describe('What the adapter asks for; secrets belong in the environment.'),
+})
+
+const fetch = z.strictObject({
+  in_flight_max: z.int().min(1).max(65536).default(4096),
+  sockets_per_host: z
+    .int()
+    .min(1)
+    .max(4096)
+    .default(30)
+    .describe('For hosts we do not know: pictures, mostly.'),
+  sockets_per_origin: z.int().min(1).max(16384).default(512).describe('For a platform’s own origin.'),
+  keep_alive: duration().prefault('30s'),
+  dns_ttl: duration().prefault('300s'),
+  timeout: duration({ max: '10m' })
+    .prefault('30s')
+    .describe('One attempt in all, waiting for a socket included.'),
+  connect_timeout: duration({ max: '10m' }).prefault('5s'),
+  read_timeout: duration({ max: '10m' })
+    .prefault('10s')
+    .describe('Until headers, and between parts of a body.'),
+  attempts: z.int().min(1).max(100).default(3),
+  body_bytes_max: bytes({ min: 1024 }).prefault('10MB').describe('After decompression.'),
+})
+
+const images = z.strictObject({
+  enabled: z.boolean().default(true),
+  threads: z.int().min(1).max(256).optional().describe('Worker threads. Default: one per core.'),
+  bytes_max: bytes({ min: 1024, max: 1_000_000_000 }).prefault('20MB'),
+  pixels_max: z.int().min(1).max(1e9).default(50_000_000),
+  work_timeout: duration({ max: '10m' }).prefault('10s'),
+  queued_bytes_max: bytes()
+    .prefault('256MB')
+    .describe('Downloaded and not yet stored; above it downloads wait.'),
+  private_hosts: z
+    .array(text)
+    .default([])
+    .describe('host:port that pictures may be fetched from although the address is private.'),
+  optimise_coding: z
+    .boolean()
+    .default(true)
+    .describe('Huffman optimisation of JPEG: smaller files for more CPU.'),
+  variants: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[a-z0-9_-]{1,32}$/),
+        width: z.int().min(1).max(8192),
+        height: z.int().min(1).max(8192),
+        fit: z.enum(['inside', 'cover']).default('inside'),
+        format: z.enum(['jpeg', 'webp', 'avif']).default('jpeg'),
+        quality: z.int().min(1).max(100).default(85),
+      }),
+    )
+    .min(1)
+    .max(16)
+    .default([
+      { name: 'full', width: 800, height: 800, fit: 'inside', format: 'jpeg', quality: 85 },
+      { name: 'thumb', width: 150, height: 150, fit: 'cover', format: 'jpeg', quality: 85 },
+    ]),
+})
+
+const rows = z.strictObject({
+  batch_rows: z.int().min(1).max(100_000).default(10_000),
+  batch_bytes: bytes({ min: 1024 }).prefault('8MB'),
+  batch_age: duration({ max: '1m' }).prefault('1s'),
+  buffered_rows_max: z.int().min(1000).max(10_000_000).default(200_000),
+})
+
+const retry = z.strictObject({
+  delays: z
+    .array(duration({ min: '1s', max: '7d' }))
+    .min(1)
+    .max(8)
+    .prefault(['30s', '5m', '1h'])
+    .transform((delays) => [...delays].sort((a, b) => a - b))
+    .describe('One retry topic for each.'),
+  base: duration().prefault('1s'),
+  ceiling: duration().prefault('60s'),
+  in_place_max: duration().prefault('5s').describe('Longer waits go through a retry topic.'),
+  throttled_max: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe('Throttled attempts that are not held against a job.'),
+  dead_share: ratio
+    .default(0.5)
+    .describe('More than this share of dead jobs, not by their content, pauses the platform.'),
+  dead_sample: z.int().min(1).max(100_000).default(100),
+})
+
+const intake = z.strictObject({
+  file: text.default('-').describe('NDJSON of jobs when there is no `kafka`; `-` is standard input.'),
+  jobs_max: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10_000)
+    .describe('Jobs in memory; above it partitions are paused.'),
+  bytes_max: bytes({ min: 1024 }).prefault('64MB'),
+  span_max: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(50_000)
+    .describe('Records of a partition between committed and taken.'),
+})
+
+const admin = z.strictObject({
+  enabled: z.boolean().default(true),
+  host: text.default('127.0.0.1'),
+  port: port.default(9464),
+})
+
+const log = z.strictObject({
+  level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  jobs: z.enum(['failures', 'all', 'none']).default('failures').describe('Which finished jobs get a line.'),
+  pretty: z.boolean().optional().describe('Readable lines instead of JSON. Default: in a terminal.'),
+})
+
+export const configSchema = z
+  .strictObject({
+    data: text
+      .default('./millrace-data')
+      .describe('Folder of everything embedded: database, store, cursors, files.'),
+    drain_deadline: duration({ max: '10m' }).prefault('30s').describe('How long SIGTERM may take.'),
+    kafka: kafka.optional(),
+    redis: redis.optional(),
+    clickhouse: clickhouse.optional(),
+    store: store.optional(),
+    limits: limits.prefault({}),
+    platforms: z.record(z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), platform).default({}),
+    fetch: fetch.prefault({}),
+    images: images.prefault({}),
+    rows: rows.prefault({}),
+    retry: retry.prefault({}),
+    intake: intake.prefault({}),
+    admin: admin.prefault({}),
+    log: log.prefault({}),
+  })
+  .meta({ id: 'MillraceConfig', title: 'Configuration of millrace' })
+
+/** The whole configuration, every default filled in. Durations are milliseconds, sizes bytes. */
+export type Config = z.output<typeof configSchema>
+/** What a user may write. */
+export type ConfigInput = z.input<typeof configSchema>
