@@ -1,0 +1,254 @@
+import { messageOf } from '../job/errors.ts'
+import { type Job, originOf } from '../job/job.ts'
+import type { Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
+import type { PictureOutcome, PictureStage } from '../job/picture.ts'
+import type { Reason } from '../job/reason.ts'
+import type { Delivery, Publisher } from '../job/record.ts'
+import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import {
+  deadLetter,
+  followUpRecords,
+  resultRecord,
+  retryRecord,
+  type Trouble,
+  type Writer,
+} from './messages.ts'
+
+export interface CompletionPorts {
+  readonly publisher: Publisher
+  readonly rows: RowSink
+  /** Undefined when pictures are switched off. */
+  readonly pictures: PictureStage | undefined
+  readonly metrics: Metrics
+}
+
+export interface CompletionOptions {
+  readonly writer: Writer
+  readonly resultsTopic: string
+  readonly deadTopic: string
+  readonly jobsTopic: string
+  /** Shortest first. */
+  readonly retryTopics: readonly { topic: string; delayMs: number }[]
+}
+
+/** A job on its way to its end. */
+export interface Ending {
+  readonly delivery: Delivery
+  /** Null for a record that is no job. */
+  readonly job: Job | null
+  /** The platform's and job type's names as metrics may carry them: known ones, or `unknown`. */
+  readonly labels: { readonly platform: string; readonly job_type: string }
+  readonly startedAtMs: number
+  readonly attempts: number
+  readonly throttled: number
+  readonly signal: AbortSignal
+}
+
+export type Ended = {
+  readonly status: 'done' | 'skipped' | 'dead' | 'retry'
+  readonly reason: Reason | 'fresh' | null
+}
+
+/**
+ * Stores all that follows from an outcome, in the order that makes a crash at any point harmless: pictures, then rows, then
+ * follow-ups, then the result or the dead letter. Only when the last is acknowledged is the record settled. Everything
+ * before is idempotent, so that a repetition after a crash stores the same again. Rejects only when `signal` is aborted or
+ * the publisher refuses a record for good: then the record stays unsettled and is delivered again.
+ */
+export class Completion {
+  readonly #ports: CompletionPorts
+  readonly #options: CompletionOptions
+
+  constructor(ports: CompletionPorts, options: CompletionOptions) {
+    this.#ports = ports
+    this.#options = options
+  }
+
+  async complete(ending: Ending, outcome: Outcome): Promise<Ended> {
+    switch (outcome.status) {
+      case 'retry':
+        await this.#retry(ending, outcome)
+        break
+      case 'done': {
+        const refused = await this.#done(ending, outcome.harvest, outcome.observedAtMs)
+        if (refused === null) break
+        await this.#dead(ending, 'bad_response', refused, outcome.observedAtMs)
+        ending.delivery.settle()
+        return { status: 'dead', reason: 'bad_response' }
+      }
+      case 'skipped':
+        await this.#publishResult(ending, { status: 'skipped', reason: outcome.reason })
+        break
+      case 'dead':
+        await this.#dead(ending, outcome.reason, outcome.message, outcome.observedAtMs ?? Date.now())
+        break
+      default:
+        outcome satisfies never
+    }
+    ending.delivery.settle()
+    return { status: outcome.status, reason: 'reason' in outcome ? outcome.reason : null }
+  }
+
+  /** Null, or why ClickHouse refused the rows. */
+  async #done(ending: Ending, harvest: Harvest, observedAtMs: number): Promise<string | null> {
+    const { publisher } = this.#ports
+    const { job, signal } = ending
+    if (job === null) throw new TypeError('a record that is no job cannot be done')
+    const pictures = await this.#pictures(ending, harvest)
+    const rows: Row[] = [...(harvest.rows ?? []), ...pictures.flatMap(pictureRows)]
+    try {
+      await this.#write(ending, job, rows, observedAtMs, 'done', '')
+    } catch (error) {
+      if (error instanceof RowsRejectedError) return messageOf(error)
+      throw error
+    }
+    const followUps = followUpRecords(job, harvest.followUps ?? [])
+    if (followUps.length > 0) await publisher.publish(this.#options.jobsTopic, followUps, signal)
+    await this.#publishResult(ending, {
+      status: 'done',
+      reason: null,
+      rows: rows.length,
+      pictures: pictures.flatMap((one) =>
+        one.status === 'stored' ? one.variants.map((variant) => variant.key) : [],
+      ),
+      pictures_rejected: pictures.flatMap((one) =>
+        one.status === 'rejected'
+          ? [{ url: one.url, reason: 'picture_rejected' as const, message: one.why }]
+          : [],
+      ),
+      data: harvest.data ?? null,
+    })
+    return null
+  }
+
+  async #pictures(ending: Ending, harvest: Harvest): Promise<PictureOutcome[]> {
+    const { pictures, metrics } = this.#ports
+    if (pictures === undefined) return []
+    return Promise.all(
+      (harvest.pictures ?? []).map(async (request) => {
+        const outcome = await pictures.process(request, ending.signal)
+        const counted = outcome.status === 'stored' && outcome.known ? 'known' : outcome.status
+        metrics.pictures_total.inc({ platform: ending.labels.platform, outcome: counted })
+        return outcome
+      }),
+    )
+  }
+
+  async #dead(ending: Ending, reason: Reason, message: string, observedAtMs: number): Promise<void> {
+    const { publisher, metrics } = this.#ports
+    const { job, delivery, signal, attempts, throttled } = ending
+    // What was not fetched has no row; that the creator is gone is a fact about them.
+    const rows: Row[] = job !== null && reason === 'not_found' ? [goneRow(job)] : []
+    if (job !== null && ending.labels.platform !== 'unknown') {
+      await this.#write(ending, job, rows, observedAtMs, 'dead', reason)
+    }
+    const trouble: Trouble = { reason, message, attempts, throttled }
+    await publisher.publish(
+      this.#options.deadTopic,
+      [deadLetter(delivery.record, trouble, this.#options.writer)],
+      signal,
+    )
+    metrics.dead_letters_total.inc({ platform: ending.labels.platform, reason })
+    await this.#publishResult(ending, { status: 'dead', reason, message })
+  }
+
+  async #retry(ending: Ending, outcome: Outcome & { status: 'retry' }): Promise<void> {
+    const { publisher, metrics } = this.#ports
+    const { retryTopics, writer } = this.#options
+    const next = retryTopics.find(({ delayMs }) => delayMs >= outcome.delayMs) ?? retryTopics.at(-1)
+    if (next === undefined) throw new TypeError('no retry topic is configured')
+    const trouble = {
+      reason: outcome.reason,
+      message: outcome.message,
+      attempts: ending.attempts,
+      throttled: ending.throttled,
+      dueAtMs: Date.now() + next.delayMs,
+    }
+    await publisher.publish(next.topic, [retryRecord(ending.delivery.record, trouble, writer)], ending.signal)
+    metrics.retries_total.inc({ platform: ending.labels.platform, reason: outcome.reason })
+  }
+
+  #write(
+    ending: Ending,
+    job: Job,
+    rows: readonly Row[],
+    observedAtMs: number,
+    status: 'done' | 'dead',
+    reason: string,
+  ): Promise<void> {
+    const durationMs = Date.now() - ending.startedAtMs
+    return this.#ports.rows.write(
+      {
+        jobId: job.id,
+        platform: job.platform,
+        creatorId: job.creatorId,
+        tsMs: job.requestedAtMs,
+        observedAtMs,
+        rows: [
+          ...rows,
+          { table: 'jobs', jobType: job.type, status, reason, attempts: ending.attempts, durationMs },
+        ],
+      },
+      ending.signal,
+    )
+  }
+
+  #publishResult(
+    ending: Ending,
+    result: Partial<ResultMessage> & Pick<ResultMessage, 'status' | 'reason'>,
+  ): Promise<void> {
+    const { job, delivery, signal } = ending
+    const origin = originOf(delivery.record)
+    const message: ResultMessage = {
+      job_id: job?.id ?? `${origin.topic}-${origin.partition}-${origin.offset}`,
+      platform: job?.platform ?? '',
+      creator_id: job?.creatorId ?? '',
+      job_type: job?.type ?? '',
+      message: null,
+      attempts: ending.attempts,
+      rows: 0,
+      pictures: [],
+      pictures_rejected: [],
+      data: null,
+      started_at: new Date(ending.startedAtMs).toISOString(),
+      finished_at: new Date().toISOString(),
+      ...result,
+    }
+    return this.#ports.publisher.publish(
+      this.#options.resultsTopic,
+      [resultRecord(message, job?.traceparent)],
+      signal,
+    )
+  }
+}
+
+function pictureRows(picture: PictureOutcome): PictureRow[] {
+  if (picture.status !== 'stored') return []
+  return picture.variants.map((stored) => ({
+    table: 'pictures',
+    subject: picture.subject,
+    variant: stored.variant,
+    key: stored.key,
+    sourceUrl: picture.url,
+    sha256: picture.sha256,
+    width: stored.width,
+    height: stored.height,
+    bytes: stored.bytes,
+    thumbhash: picture.thumbhash,
+  }))
+}
+
+function goneRow(job: Job): Row {
+  return {
+    table: 'creators',
+    name: '',
+    handle: job.creatorId,
+    biography: '',
+    verified: false,
+    gone: true,
+    flags: [],
+    email: '',
+    pictureUrl: '',
+  }
+}

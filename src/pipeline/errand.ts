@@ -1,0 +1,13 @@
+import type { Tally } from './retry-policy.ts'
+
+/** What the pipeline has to know of the job on whose behalf it calls a platform. */
+export interface Errand {
+  readonly priority: number
+  /** When the job was taken in, Unix ms. */
+  readonly sinceMs: number
+  readonly expiresAtMs: number
+  readonly signal: AbortSignal
+  readonly tally: Tally
+  /** When the platform last answered, Unix ms; written by the call, read for `observed_at`. */
+  observedAtMs: number
+}

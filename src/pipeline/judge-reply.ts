@@ -1,0 +1,81 @@
+import type { z } from 'zod'
+import { AttemptError } from '../job/errors.ts'
+import type { Reply } from '../job/fetch.ts'
+import { describeIssues } from '../job/job.ts'
+import type { JsonReply, Platform } from '../job/platform.ts'
+
+/** What the pipeline needs of the fetch room to read a reply. */
+export interface ReplyReader {
+  /** Throws AttemptError `bad_response` with what was found. */
+  readonly readJson: (body: Buffer) => unknown
+  /** How long the upstream asked to wait, ms; undefined when it did not say. */
+  readonly retryAfterMs: (headers: Reply['headers'], nowMs: number) => number | undefined
+}
+
+/**
+ * Turns a reply into checked data, or throws AttemptError. The platform's own words come first (a 403 may be a spent
+ * quota, a 200 an error), then the usual meaning of the status, then the schema.
+ */
+export function judgeReply(
+  reply: Reply,
+  call: { platform: Platform; endpoint: string; response: z.ZodType; reader: ReplyReader; nowMs: number },
+): unknown {
+  const { platform, endpoint, reader } = call
+  let json: unknown
+  let unreadable: unknown
+  try {
+    json = reader.readJson(reply.body)
+  } catch (error) {
+    unreadable = error
+  }
+  const judged: JsonReply = { endpoint, status: reply.status, headers: plain(reply.headers), json }
+
+  const throttle = platform.throttled?.(judged)
+  if (throttle !== undefined || reply.status === 429) {
+    throw new AttemptError(
+      throttle?.reason ?? 'rate_limited',
+      throttle?.message ?? `${endpoint}: status 429`,
+      {
+        retryAfterMs: reader.retryAfterMs(reply.headers, call.nowMs) ?? throttle?.retryAfterMs,
+        blocks: throttle?.scope ?? 'endpoint',
+      },
+    )
+  }
+  const refusal = platform.refused?.(judged)
+  if (refusal !== undefined) throw new AttemptError(refusal.reason, refusal.message)
+
+  if (reply.status >= 500) {
+    throw new AttemptError('upstream_error', `${endpoint}: status ${reply.status}`, {
+      // 503 with Retry-After is an upstream that knows when it is back.
+      retryAfterMs: reader.retryAfterMs(reply.headers, call.nowMs),
+    })
+  }
+  if (reply.status >= 300)
+    throw new AttemptError(reasonOfStatus(reply.status), `${endpoint}: status ${reply.status}`)
+  if (unreadable !== undefined) throw unreadable
+  const parsed = call.response.safeParse(json)
+  if (!parsed.success) {
+    throw new AttemptError(
+      'bad_response',
+      `${endpoint}: ${describeIssues(parsed.error)}; found ${JSON.stringify(json).slice(0, 1000)}`,
+    )
+  }
+  return parsed.data
+}
+
+function reasonOfStatus(status: number) {
+  if (status === 401) return 'unauthorized'
+  if (status === 403) return 'forbidden'
+  if (status === 404 || status === 410) return 'not_found'
+  // A redirect of an API call would need a permit of its own, and an API that moves is a matter for its adapter.
+  if (status < 400) return 'bad_response'
+  return status === 408 ? 'timeout' : 'bad_response'
+}
+
+function plain(headers: Reply['headers']): Record<string, string> {
+  const joined: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) joined[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return joined
+}

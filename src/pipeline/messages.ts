@@ -1,0 +1,105 @@
+import { HEADERS, type Job, type JobMessage, originOf } from '../job/job.ts'
+import type { FollowUp, ResultMessage } from '../job/outcome.ts'
+import type { Reason } from '../job/reason.ts'
+import type { OutRecord, RecordHeaders, SourceRecord } from '../job/record.ts'
+
+/** Who writes: goes into the headers of retries and dead letters. */
+export interface Writer {
+  readonly group: string
+  readonly version: string
+}
+
+export interface Trouble {
+  readonly reason: Reason
+  readonly message: string
+  readonly attempts: number
+  readonly throttled: number
+}
+
+const MESSAGE_LENGTH_MAX = 2000
+
+/** A record that is given up: key, value and foreign headers byte for byte, and ours beside them. */
+export function deadLetter(record: SourceRecord, trouble: Trouble, writer: Writer): OutRecord {
+  const { [HEADERS.dueAt]: _due, ...headers } = record.headers
+  return {
+    key: record.key,
+    value: record.value,
+    headers: { ...headers, ...ourHeaders(record, trouble, writer) },
+  }
+}
+
+/** A record that is to be tried again, not before `dueAtMs` (Unix ms). */
+export function retryRecord(
+  record: SourceRecord,
+  trouble: Trouble & { dueAtMs: number },
+  writer: Writer,
+): OutRecord {
+  return {
+    key: record.key,
+    value: record.value,
+    headers: {
+      ...record.headers,
+      ...ourHeaders(record, trouble, writer),
+      [HEADERS.dueAt]: header(trouble.dueAtMs),
+    },
+  }
+}
+
+/** First writer wins for `original-*`: originOf reads them where they are, and the record's own place where not. */
+function ourHeaders(record: SourceRecord, trouble: Trouble, writer: Writer): RecordHeaders {
+  const origin = originOf(record)
+  return {
+    [HEADERS.originalTopic]: header(origin.topic),
+    [HEADERS.originalPartition]: header(origin.partition),
+    [HEADERS.originalOffset]: header(origin.offset),
+    [HEADERS.originalTimestamp]: header(origin.timestampMs),
+    [HEADERS.reason]: header(trouble.reason),
+    [HEADERS.message]: header(trouble.message.slice(0, MESSAGE_LENGTH_MAX)),
+    [HEADERS.attempts]: header(trouble.attempts),
+    [HEADERS.throttled]: header(trouble.throttled),
+    [HEADERS.group]: header(writer.group),
+    [HEADERS.version]: header(writer.version),
+  }
+}
+
+/** The result of a job, keyed like the job so that one creator's results stay in order. */
+export function resultRecord(result: ResultMessage, traceparent: string | undefined): OutRecord {
+  return {
+    key: Buffer.from(`${result.platform}:${result.creator_id}`),
+    value: Buffer.from(JSON.stringify(result)),
+    headers: traceparent === undefined ? {} : { traceparent: header(traceparent) },
+  }
+}
+
+/**
+ * Follow-up jobs of a job. Ids derive from the parent's and the place in the list, so that a parent that is done twice
+ * publishes the same jobs; logical time, expiry and unknown fields are the parent's unless the follow-up says otherwise.
+ */
+export function followUpRecords(parent: Job, followUps: readonly FollowUp[]): OutRecord[] {
+  return followUps.map((followUp, index) => {
+    const message: JobMessage = {
+      ...parent.extra,
+      platform: parent.platform,
+      creator_id: parent.creatorId,
+      priority: parent.priority,
+      requested_at: new Date(parent.requestedAtMs).toISOString(),
+      expires_at: new Date(parent.expiresAtMs).toISOString(),
+      job_id: `${parent.id}/${index}`.slice(-200),
+      ...followUp,
+    }
+    return jobRecord(message, parent.traceparent)
+  })
+}
+
+/** A job as a record: the key keeps a creator's jobs in one partition. */
+export function jobRecord(message: JobMessage, traceparent?: string): OutRecord {
+  return {
+    key: Buffer.from(`${message.platform}:${message.creator_id}`),
+    value: Buffer.from(JSON.stringify(message)),
+    headers: traceparent === undefined ? {} : { traceparent: header(traceparent) },
+  }
+}
+
+function header(value: string | number): Buffer {
+  return Buffer.from(String(value), 'utf8')
+}

@@ -1,0 +1,194 @@
+import { messageOf } from '../job/errors.ts'
+import { type Job, parseJob } from '../job/job.ts'
+import type { Outcome } from '../job/outcome.ts'
+import type { Delivery } from '../job/record.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Completion, Ended, Ending } from './completion.ts'
+import type { DeadBreaker } from './dead-breaker.ts'
+import type { Errand } from './errand.ts'
+import { ABANDONED, runJob } from './job-run.ts'
+import type { PermitDesk } from './permit-desk.ts'
+import type { RetryPolicy } from './retry-policy.ts'
+import type { Upstream } from './upstream.ts'
+
+export interface PipelineParts {
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly completion: Completion
+  readonly desk: PermitDesk
+  readonly breaker: DeadBreaker
+  readonly retry: RetryPolicy
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Which ended jobs get a line of the log. */
+  readonly logJobs: 'failures' | 'all' | 'none'
+}
+
+/** A job that ended, as the admin page lists it. */
+export interface EndedJob {
+  readonly at: string
+  readonly platform: string
+  readonly reason: string
+  readonly message: string
+}
+
+const RECENT_MAX = 20
+
+/**
+ * From a delivered record to everything that follows from it being stored: parse, run the adapter, complete. Deliveries are
+ * worked on all at once; what holds them back are permits, sockets and sinks. How many there may be is the intake's bound.
+ */
+export class Pipeline {
+  readonly #parts: PipelineParts
+  readonly #abandon = new AbortController()
+  /** One signal for each partition's assignment, joined with ours: jobs share it, none has a listener of its own. */
+  readonly #signals = new WeakMap<AbortSignal, AbortSignal>()
+  readonly #recentFailures: EndedJob[] = []
+  #inFlight = 0
+  #consumed = 0
+  readonly #finished: Record<Ended['status'], number> = { done: 0, skipped: 0, dead: 0, retry: 0 }
+
+  constructor(parts: PipelineParts) {
+    this.#parts = parts
+  }
+
+  /** Takes a delivery on; it is settled when everything that follows from it is stored. */
+  accept(delivery: Delivery): void {
+    this.#inFlight++
+    this.#run(delivery)
+      .catch((error: unknown) => {
+        if (delivery.lost.aborted || this.#abandon.signal.aborted) return
+        // Not settled, so not committed: the record comes again, here after a restart or to another daemon.
+        const { topic, partition, offset } = delivery.record
+        this.#parts.log.error({ err: error, topic, partition, offset }, 'a record could not be completed')
+      })
+      .finally(() => {
+        this.#inFlight--
+      })
+  }
+
+  /** Gives up whatever is still being worked on; it stays unsettled. */
+  abandon(): void {
+    this.#abandon.abort(new Error('the daemon is stopping'))
+  }
+
+  /** Jobs taken on and not ended. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  get counts(): { readonly consumed: number; readonly finished: Readonly<Record<Ended['status'], number>> } {
+    return { consumed: this.#consumed, finished: this.#finished }
+  }
+
+  get recentFailures(): readonly EndedJob[] {
+    return this.#recentFailures
+  }
+
+  async #run(delivery: Delivery): Promise<void> {
+    const { metrics, upstreams, completion, retry, log } = this.#parts
+    const startedAtMs = Date.now()
+    const signal = this.#signalOf(delivery.lost)
+    const parsed = parseJob(delivery.record)
+    const job = 'job' in parsed ? parsed.job : null
+    const upstream = job === null ? undefined : upstreams.get(job.platform)
+    const labels = labelsOf(job, upstream)
+    const tally = { attempts: job?.attempts ?? 0, throttled: job?.throttled ?? 0, badResponses: 0 }
+    const errand: Errand = {
+      priority: job?.priority ?? 0,
+      sinceMs: startedAtMs,
+      expiresAtMs: job?.expiresAtMs ?? 0,
+      signal,
+      tally,
+      observedAtMs: startedAtMs,
+    }
+
+    if (job !== null) {
+      this.#consumed++
+      metrics.jobs_consumed_total.inc({ platform: labels.platform })
+    }
+    metrics.jobs_in_flight.inc({ platform: labels.platform })
+    try {
+      const outcome: Outcome | typeof ABANDONED =
+        'malformed' in parsed
+          ? { status: 'dead', reason: 'malformed', message: parsed.malformed }
+          : await runJob(parsed.job, upstream, errand, { retry, log })
+      if (outcome === ABANDONED) return
+      const ending: Ending = {
+        delivery,
+        job,
+        labels,
+        startedAtMs,
+        // The attempt that succeeded counts too; one that failed is in the tally.
+        attempts: tally.attempts + (outcome.status === 'done' ? 1 : 0),
+        throttled: tally.throttled,
+        signal,
+      }
+      this.#ended(ending, await completion.complete(ending, outcome), outcome)
+    } finally {
+      metrics.jobs_in_flight.dec({ platform: labels.platform })
+    }
+  }
+
+  #ended(ending: Ending, ended: Ended, outcome: Outcome): void {
+    const { metrics, breaker, desk, log, logJobs } = this.#parts
+    const { job, labels, startedAtMs } = ending
+    const { platform } = labels
+    const nowMs = Date.now()
+    const message = 'message' in outcome ? outcome.message : ''
+    this.#finished[ended.status]++
+    if (ended.status !== 'retry') {
+      metrics.jobs_finished_total.inc({ ...labels, outcome: ended.status })
+      metrics.job_duration_seconds.observe(labels, (nowMs - startedAtMs) / 1000)
+      if (job !== null && ended.status === 'done') {
+        metrics.job_freshness_seconds.observe({ platform }, Math.max(0, nowMs - job.requestedAtMs) / 1000)
+      }
+      const deadFor = ended.status === 'dead' && ended.reason !== 'fresh' ? ended.reason : null
+      if (breaker.count(platform, deadFor) && platform !== 'unknown') {
+        desk.pause(platform, `most of its jobs die, the last for ${deadFor}`)
+        log.error({ platform, reason: deadFor, message }, 'most jobs of a platform die: it is paused')
+      }
+    }
+    const failed = ended.status === 'dead' || ended.status === 'retry'
+    if (failed) {
+      const reason = ended.reason ?? ''
+      this.#recentFailures.unshift({ at: new Date(nowMs).toISOString(), platform, reason, message })
+      this.#recentFailures.length = Math.min(this.#recentFailures.length, RECENT_MAX)
+    }
+    if (logJobs === 'all' || (logJobs === 'failures' && failed)) {
+      const { topic, partition, offset } = ending.delivery.record
+      log.info(
+        {
+          job_id: job?.id,
+          platform,
+          topic,
+          partition,
+          offset,
+          attempt: ending.attempts,
+          reason: ended.reason,
+          duration_ms: nowMs - startedAtMs,
+          ...(message === '' ? {} : { message: messageOf(message, 500) }),
+        },
+        `job ${ended.status}`,
+      )
+    }
+  }
+
+  #signalOf(lost: AbortSignal): AbortSignal {
+    let signal = this.#signals.get(lost)
+    if (signal === undefined) {
+      signal = AbortSignal.any([lost, this.#abandon.signal])
+      this.#signals.set(lost, signal)
+    }
+    return signal
+  }
+}
+
+/** Labels never take what a producer wrote: an unknown platform or job type is `unknown`. */
+function labelsOf(job: Job | null, upstream: Upstream | undefined): Ending['labels'] {
+  if (job === null || upstream === undefined) return { platform: 'unknown', job_type: 'unknown' }
+  return {
+    platform: upstream.platform.name,
+    job_type: Object.hasOwn(upstream.platform.jobs, job.type) ? job.type : 'unknown',
+  }
+}

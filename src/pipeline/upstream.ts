@@ -1,0 +1,166 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AttemptError, messageOf } from '../job/errors.ts'
+import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
+import type { Limiter } from '../job/permit.ts'
+import type { Authorisation, CallOptions, Endpoint, Platform } from '../job/platform.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Authoriser } from './authoriser.ts'
+import type { Errand } from './errand.ts'
+import { judgeReply, type ReplyReader } from './judge-reply.ts'
+import type { PermitDesk } from './permit-desk.ts'
+import { judge, type RetryPolicy, type Verdict } from './retry-policy.ts'
+
+export interface UpstreamPorts {
+  readonly desk: PermitDesk
+  readonly fetcher: Fetcher
+  readonly limiter: Limiter
+  readonly reader: ReplyReader
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly retry: RetryPolicy
+  /** True for an error that says that a permit came too late to be used: nothing was sent. */
+  readonly isLate: (error: unknown) => boolean
+}
+
+/** A block that an upstream asks for is bounded: a header may say anything. */
+const BLOCK_MS_MAX = 26 * 60 * 60 * 1000
+
+/**
+ * One platform as jobs reach it: fills in an endpoint's address and authorisation, waits for the permit, sends, judges the
+ * reply, tells the limiter what the upstream said, and repeats in place what is worth repeating soon.
+ */
+export class Upstream {
+  readonly platform: Platform
+  readonly #origin: string
+  readonly #ports: UpstreamPorts
+  readonly #authoriser: Authoriser
+
+  constructor(platform: Platform, options: { origin: string; credentials: unknown }, ports: UpstreamPorts) {
+    this.platform = platform
+    this.#origin = options.origin.replace(/\/+$/, '')
+    this.#ports = ports
+    this.#authoriser = new Authoriser(async (errand) => {
+      if (platform.authorise === undefined) return {}
+      // The widest type: each platform's own call context is narrower, and definePlatform has checked it.
+      const get = (name: string, call: CallOptions = {}) => this.call(errand, name, call)
+      return platform.authorise(options.credentials, { get: get as never, now: Date.now })
+    })
+  }
+
+  /** Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. */
+  async call(errand: Errand, name: string, options: CallOptions = {}): Promise<unknown> {
+    const endpoint = this.platform.endpoints[name]
+    if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
+    for (;;) {
+      try {
+        return await this.#attempt(errand, name, endpoint, options)
+      } catch (error) {
+        if (this.#ports.isLate(error)) continue
+        if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
+        const { metrics, retry } = this.#ports
+        const verdict = judge(error, errand.tally, retry, Math.random)
+        if (verdict.next !== 'again') throw new JudgedError(error, verdict)
+        metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
+        await sleep(verdict.delayMs, undefined, { signal: errand.signal })
+      }
+    }
+  }
+
+  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: CallOptions): Promise<unknown> {
+    const { desk, fetcher, reader, metrics } = this.#ports
+    const authorised = endpoint.authorised !== false
+    const authorisation = authorised ? await this.#authoriser.current(errand) : {}
+    const request = this.#request(endpoint, options, authorisation)
+    const permit = await desk.acquire({
+      platform: this.platform.name,
+      endpoint: name,
+      cost: endpoint.cost ?? 1,
+      priority: errand.priority,
+      sinceMs: errand.sinceMs,
+      expiresAtMs: errand.expiresAtMs,
+      signal: errand.signal,
+    })
+    let reply: Reply
+    try {
+      const sending = fetcher.fetch(request, permit, {
+        signal: errand.signal,
+        onArrived: () => desk.arrived(permit),
+      })
+      desk.sent(permit)
+      reply = await sending
+    } finally {
+      desk.roomMade(this.platform.name)
+    }
+    const nowMs = Date.now()
+    errand.observedAtMs = nowMs
+    try {
+      return judgeReply(reply, {
+        platform: this.platform,
+        endpoint: name,
+        response: endpoint.response,
+        reader,
+        nowMs,
+      })
+    } catch (error) {
+      if (error instanceof AttemptError) {
+        if (error.blocks !== undefined) {
+          metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })
+          await this.#block(name, error)
+        }
+        // A token may have been revoked early: the next attempt, of this job or another, asks for a new one.
+        if (authorised && error.reason === 'unauthorized') this.#authoriser.forget()
+      }
+      throw error
+    }
+  }
+
+  /** Every daemon holds back as long as the upstream asked for. Without a figure one back-off step is enough. */
+  async #block(endpoint: string, error: AttemptError): Promise<void> {
+    const durationMs = Math.min(error.retryAfterMs ?? this.#ports.retry.baseMs, BLOCK_MS_MAX)
+    const target = { platform: this.platform.name, ...(error.blocks === 'endpoint' ? { endpoint } : {}) }
+    try {
+      await this.#ports.limiter.block(target, durationMs)
+    } catch (failure) {
+      // The limiter is away: it grants nothing now, and the upstream will say it again.
+      this.#ports.log.warn({ ...target, error: messageOf(failure) }, 'the block could not be shared')
+    }
+  }
+
+  #request(endpoint: Endpoint, options: CallOptions, authorisation: Authorisation): FetchRequest {
+    const path = endpoint.path.replaceAll(/:([a-z_]+)/g, (_whole, part: string) => {
+      const value = options.path?.[part]
+      if (value === undefined) throw new TypeError(`${endpoint.path}: the call gives no ${part}`)
+      return encodeURIComponent(value)
+    })
+    const url = new URL(this.#origin + path)
+    for (const [key, value] of Object.entries({ ...options.query, ...authorisation.query })) {
+      if (value !== undefined) url.searchParams.set(key, String(value))
+    }
+    const headers: Record<string, string> = { accept: 'application/json', ...authorisation.headers }
+    const method = endpoint.method ?? 'GET'
+    if (options.form !== undefined) {
+      headers['content-type'] = 'application/x-www-form-urlencoded'
+      return { method, url, headers, body: new URLSearchParams(options.form).toString() }
+    }
+    if (options.json !== undefined) {
+      headers['content-type'] = 'application/json'
+      return { method, url, headers, body: JSON.stringify(options.json) }
+    }
+    return { method, url, headers }
+  }
+}
+
+/** An attempt's error with what follows from it, on its way through the adapter's code to the one who runs the job. */
+export class JudgedError extends AttemptError {
+  readonly verdict: Exclude<Verdict, { next: 'again' }>
+
+  constructor(error: AttemptError, verdict: JudgedError['verdict']) {
+    super(error.reason, error.message, {
+      cause: error,
+      retryAfterMs: error.retryAfterMs,
+      blocks: error.blocks,
+    })
+    this.verdict = verdict
+  }
+}
