@@ -38,7 +38,7 @@ interface FromEnvironment {
  */
 export function loadConfig(source: ConfigSource): Config {
   const problems: string[] = []
-  const { tree, locate } = source.file === null ? EMPTY : readYaml(source.file)
+  const { tree, locate } = source.file === null ? nothing() : readYaml(source.file)
   const given: FromEnvironment[] = []
   interpolate(tree, [], source.env, given, problems)
   for (const override of overridesOf(source.env)) {
@@ -67,7 +67,9 @@ export function loadConfig(source: ConfigSource): Config {
   throw new ConfigError(problems)
 }
 
-const EMPTY: { tree: Tree; locate: (path: Path) => string } = { tree: {}, locate: () => '' }
+function nothing(): { tree: Tree; locate: (path: Path) => string } {
+  return { tree: {}, locate: () => '' }
+}
 
 function readYaml(file: string): { tree: Tree; locate: (path: Path) => string } {
   let text: string

@@ -22,7 +22,8 @@ export class Authoriser {
     for (;;) {
       if (this.#held !== undefined && performance.now() < this.#held.renewAtMs)
         return this.#held.authorisation
-      const renewal = (this.#renewal ??= { by: errand, promise: this.#run(errand) })
+      this.#renewal ??= { by: errand, promise: this.#run(errand) }
+      const renewal = this.#renewal
       try {
         return await renewal.promise
       } catch (error) {

@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+import { availableParallelism } from 'node:os'
+
+// libuv reads this when its thread pool is first used, which loading the rest would do. Pictures, files and name look-ups
+// share the pool: twice the cores for the codec, and four to spare for the others (docs/decisions/pictures.md).
+process.env.UV_THREADPOOL_SIZE ??= String(2 * availableParallelism() + 4)
+
+const { program } = await import('./cli/program.ts')
+const { failure } = await import('./cli/exit.ts')
+
+/** Aborted by the first SIGTERM or SIGINT: stop in good order. The second one ends the process at once. */
+const stopping = new AbortController()
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (stopping.signal.aborted) process.exit(128 + (signal === 'SIGTERM' ? 15 : 2))
+    stopping.abort(signal)
+  })
+}
+
+try {
+  process.exitCode = await program(process.argv.slice(2), {
+    env: process.env,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stopping: stopping.signal,
+  })
+} catch (error) {
+  const { text, code } = failure(error)
+  process.stderr.write(`${text}\n`)
+  process.exitCode = code
+}

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ServiceAwayError } from '../../src/job/errors.ts'
+import type { Demand, Grant, Limiter, Permit } from '../../src/job/permit.ts'
+import { PermitDesk, type PermitRequest } from '../../src/pipeline/permit-desk.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { createMetrics } from '../../src/telemetry/metrics.ts'
+
+/** A limiter at the port: answers as the test says, and remembers what it was asked. */
+class ScriptedLimiter implements Limiter {
+  readonly demands: Demand[] = []
+  readonly healthy = true
+  answer: (demand: Demand) => Promise<readonly Grant[]> | readonly Grant[] = (demand) =>
+    demand.wants.map((want) => ({
+      endpoint: want.endpoint,
+      granted: want.count,
+      grant: 'g',
+      waitMs: 0,
+      level: null,
+    }))
+
+  async decide(demand: Demand): Promise<readonly Grant[]> {
+    this.demands.push(demand)
+    return this.answer(demand)
+  }
+  async block(): Promise<void> {}
+  async levels() {
+    return []
+  }
+  async start(): Promise<void> {}
+  async stop(): Promise<void> {}
+}
+
+const log = createLog({ level: 'silent', pretty: false, secrets: [] })
+
+function deskOf(
+  t: { after(fn: () => Promise<void>): void },
+  limiter: Limiter,
+  room = () => 1000,
+  useWithinMs = 500,
+) {
+  const metrics = createMetrics()
+  const desk = new PermitDesk(limiter, metrics, log, { useWithinMs, room, gapMs: 1 })
+  t.after(() => desk.stop())
+  return { desk, metrics }
+}
+
+function requestOf(over: Partial<PermitRequest> = {}): PermitRequest {
+  return {
+    platform: 'youtube',
+    endpoint: 'channel',
+    cost: 1,
+    priority: 5,
+    sinceMs: Date.now(),
+    expiresAtMs: Date.now() + 60_000,
+    signal: new AbortController().signal,
+    ...over,
+  }
+}
+
+test('one call asks for everything that waits', async (t) => {
+  const limiter = new ScriptedLimiter()
+  const { desk } = deskOf(t, limiter)
+  await Promise.all(
+    Array.from({ length: 100 }, (_, i) =>
+      desk.acquire(requestOf({ endpoint: i < 60 ? 'channel' : 'videos' })),
+    ),
+  )
+  assert.equal(limiter.demands.length, 1)
+  assert.deepEqual(limiter.demands[0]?.wants, [
+    { endpoint: 'channel', count: 60, cost: 1 },
+    { endpoint: 'videos', count: 40, cost: 1 },
+  ])
+})
+
+test('never asks for more than can be sent, and asks again when there is room', async (t) => {
+  const limiter = new ScriptedLimiter()
+  let busy = 0
+  const { desk } = deskOf(t, limiter, () => 2 - busy)
+  const permits: Permit[] = []
+  const waiting = Array.from({ length: 6 }, () =>
+    desk.acquire(requestOf()).then((permit) => {
+      permits.push(permit)
+      desk.sent(permit)
+      busy++
+      assert.ok(busy <= 2)
+      setImmediate(() => {
+        busy--
+        desk.roomMade('youtube')
+      })
+    }),
+  )
+  await Promise.all(waiting)
+  assert.equal(permits.length, 6)
+  for (const demand of limiter.demands) assert.ok((demand.wants[0]?.count ?? 0) <= 2)
+})
+
+test('the one with the higher priority gets the only permit', async (t) => {
+  const limiter = new ScriptedLimiter()
+  let left = 1
+  limiter.answer = (demand) =>
+    demand.wants.map((want) => {
+      const granted = Math.min(left, want.count)
+      left -= granted
+      return { endpoint: want.endpoint, granted, grant: 'g', waitMs: 20, level: 'platform:youtube' }
+    })
+  const { desk, metrics } = deskOf(t, limiter)
+  const order: number[] = []
+  const all = [1, 10, 5].map((priority) =>
+    desk.acquire(requestOf({ priority })).then(() => order.push(priority)),
+  )
+  await Promise.race(all)
+  assert.deepEqual(order, [10])
+  left = 2
+  await Promise.all(all)
+  assert.deepEqual(order, [10, 5, 1])
+  const denied = await metrics.permits_denied_total.get()
+  assert.deepEqual(denied.values[0]?.labels, { platform: 'youtube', endpoint: 'channel', level: 'platform' })
+})
+
+test('drops grants that come too late to be used, and acknowledges them', async (t) => {
+  const limiter = new ScriptedLimiter()
+  let calls = 0
+  limiter.answer = (demand) => {
+    if (calls++ === 0) {
+      const until = performance.now() + 12
+      while (performance.now() < until); // The reply takes longer than a grant may live.
+    }
+    return demand.wants.map((want) => ({
+      endpoint: want.endpoint,
+      granted: want.count,
+      grant: `g${calls}`,
+      waitMs: 0,
+      level: null,
+    }))
+  }
+  const { desk, metrics } = deskOf(t, limiter, () => 10, 10)
+  const permit = await desk.acquire(requestOf())
+  assert.equal(permit.grant, 'g2')
+  assert.equal((await metrics.permits_dropped_total.get()).values[0]?.value, 1)
+  assert.deepEqual(limiter.demands[1]?.acks, [{ endpoint: 'channel', grant: 'g1', units: 1 }])
+})
+
+test('acknowledgements go by themselves when nobody waits', async (t) => {
+  const limiter = new ScriptedLimiter()
+  const { desk } = deskOf(t, limiter)
+  const permit = await desk.acquire(requestOf())
+  const acknowledged = new Promise<Demand>((resolve) => {
+    limiter.answer = (demand) => {
+      resolve(demand)
+      return []
+    }
+  })
+  desk.arrived(permit)
+  const demand = await acknowledged
+  assert.deepEqual(demand.wants, [])
+  assert.deepEqual(demand.acks, [{ endpoint: 'channel', grant: 'g', units: 1 }])
+})
+
+test('a limiter that is away grants nothing, loses no acknowledgement, and is asked again', async (t) => {
+  const limiter = new ScriptedLimiter()
+  const { desk } = deskOf(t, limiter)
+  const first = await desk.acquire(requestOf())
+  const answer = limiter.answer
+  let failures = 0
+  limiter.answer = (demand) => {
+    if (failures++ < 3) throw new ServiceAwayError('redis', 'away')
+    return answer(demand)
+  }
+  desk.arrived(first)
+  await desk.acquire(requestOf())
+  assert.ok(failures > 3)
+  assert.deepEqual(limiter.demands.at(-1)?.acks, [{ endpoint: 'channel', grant: 'g', units: 1 }])
+})
+
+test('a paused platform waits and the others go on', async (t) => {
+  const { desk } = deskOf(t, new ScriptedLimiter())
+  desk.pause('tiktok', 'no credentials')
+  let granted = false
+  const waiting = desk.acquire(requestOf({ platform: 'tiktok', endpoint: 'user_info' })).then(() => {
+    granted = true
+  })
+  await desk.acquire(requestOf())
+  assert.equal(granted, false)
+  assert.deepEqual(desk.paused, [{ platform: 'tiktok', because: 'no credentials' }])
+  desk.resume('tiktok')
+  await waiting
+})
+
+test('a job that expires while it waits, or whose partition is lost, gets no permit', async (t) => {
+  const limiter = new ScriptedLimiter()
+  limiter.answer = (demand) =>
+    demand.wants.map((want) => ({
+      endpoint: want.endpoint,
+      granted: 0,
+      grant: '',
+      waitMs: 5,
+      level: 'global',
+    }))
+  const { desk } = deskOf(t, limiter)
+  await assert.rejects(desk.acquire(requestOf({ expiresAtMs: Date.now() + 10 })), { reason: 'expired' })
+  const lost = new AbortController()
+  const waiting = desk.acquire(requestOf({ signal: lost.signal }))
+  lost.abort(new Error('partition lost'))
+  await assert.rejects(waiting, /partition lost/)
+  assert.equal(desk.queued().youtube?.channel, 0)
+})
