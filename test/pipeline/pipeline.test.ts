@@ -1,0 +1,398 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { AttemptError } from '../../src/job/errors.ts'
+import type { Fetcher, Reply } from '../../src/job/fetch.ts'
+import { HEADERS } from '../../src/job/job.ts'
+import type { ResultMessage } from '../../src/job/outcome.ts'
+import type { Demand, Limiter } from '../../src/job/permit.ts'
+import type { PictureStage } from '../../src/job/picture.ts'
+import type { Platform } from '../../src/job/platform.ts'
+import { headerText, type OutRecord, type Publisher, type SourceRecord } from '../../src/job/record.ts'
+import { type JobRows, type RowSink, RowsRejectedError } from '../../src/job/row.ts'
+import { Completion } from '../../src/pipeline/completion.ts'
+import { DeadBreaker } from '../../src/pipeline/dead-breaker.ts'
+import { PermitDesk } from '../../src/pipeline/permit-desk.ts'
+import { Pipeline } from '../../src/pipeline/pipeline.ts'
+import { Upstream } from '../../src/pipeline/upstream.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { createMetrics } from '../../src/telemetry/metrics.ts'
+
+/** What happened at the ports, in order: `rows`, `publish <topic>`, `picture`, `settle`. */
+type Trail = string[]
+
+class Bench {
+  readonly trail: Trail = []
+  readonly published: { topic: string; record: OutRecord }[] = []
+  readonly written: JobRows[] = []
+  readonly blocks: { platform: string; endpoint?: string; durationMs: number }[] = []
+  reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
+  refuseRows = false
+  readonly metrics = createMetrics()
+  readonly desk: PermitDesk
+  readonly pipeline: Pipeline
+  readonly #lost = new AbortController()
+  #offset = 0
+
+  constructor(platform: Platform = COUNTER, options: { attemptsMax?: number; deadSample?: number } = {}) {
+    const log = createLog({ level: 'silent', pretty: false, secrets: [] })
+    const retry = {
+      attemptsMax: options.attemptsMax ?? 3,
+      baseMs: 2,
+      ceilingMs: 4,
+      inPlaceMaxMs: 50,
+      throttledMax: 2,
+    }
+    const limiter: Limiter = {
+      healthy: true,
+      decide: async ({ wants }: Demand) =>
+        wants.map((want) => ({
+          endpoint: want.endpoint,
+          granted: want.count,
+          grant: 'g',
+          waitMs: 0,
+          level: null,
+        })),
+      block: async (target, durationMs) => void this.blocks.push({ ...target, durationMs }),
+      levels: async () => [],
+      start: async () => {},
+      stop: async () => {},
+    }
+    const fetcher: Fetcher = {
+      fetch: async ({ url }, permit, { onArrived }) => {
+        assert.ok(permit.spend(performance.now()))
+        onArrived?.()
+        return this.reply(url)
+      },
+      room: () => 100,
+    }
+    const rows: RowSink = {
+      healthy: true,
+      write: async (jobRows) => {
+        this.trail.push('rows')
+        if (this.refuseRows && jobRows.rows.some((row) => row.table === 'points'))
+          throw new RowsRejectedError('no such value')
+        this.written.push(jobRows)
+      },
+      start: async () => {},
+      stop: async () => {},
+    }
+    const pictures: PictureStage = {
+      healthy: true,
+      process: async (request) => {
+        this.trail.push('picture')
+        if (request.url.includes('bad')) return { status: 'rejected', ...request, why: 'not a picture' }
+        const variant = { variant: 'full', key: 'pictures/ab/abc/full.jpg', width: 8, height: 8, bytes: 99 }
+        return {
+          status: 'stored',
+          ...request,
+          sha256: 'abc',
+          thumbhash: '',
+          variants: [variant],
+          known: false,
+        }
+      },
+      start: async () => {},
+      stop: async () => {},
+    }
+    const publisher: Publisher = {
+      healthy: true,
+      publish: async (topic, records) => {
+        this.trail.push(`publish ${topic}`)
+        for (const record of records) this.published.push({ topic, record })
+      },
+      start: async () => {},
+      stop: async () => {},
+    }
+    this.desk = new PermitDesk(limiter, this.metrics, log, { useWithinMs: 1000, room: () => 100, gapMs: 1 })
+    const completion = new Completion(
+      { publisher, rows, pictures, metrics: this.metrics },
+      {
+        writer: { group: 'g', version: '1' },
+        resultsTopic: 'results',
+        deadTopic: 'dead',
+        jobsTopic: 'jobs',
+        retryTopics: [
+          { topic: 'retry.30s', delayMs: 30_000 },
+          { topic: 'retry.5m', delayMs: 300_000 },
+        ],
+      },
+    )
+    const upstream = new Upstream(
+      platform,
+      { origin: 'http://upstream.test/prefix/', credentials: {} },
+      {
+        desk: this.desk,
+        fetcher,
+        limiter,
+        reader: {
+          readJson: (body) => {
+            try {
+              return JSON.parse(body.toString())
+            } catch {
+              throw new AttemptError('bad_response', 'not JSON')
+            }
+          },
+          retryAfterMs: (headers) =>
+            headers['retry-after'] === undefined ? undefined : Number(headers['retry-after']) * 1000,
+        },
+        metrics: this.metrics,
+        log,
+        retry,
+        isLate: () => false,
+      },
+    )
+    this.pipeline = new Pipeline({
+      upstreams: new Map([[platform.name, upstream]]),
+      completion,
+      desk: this.desk,
+      breaker: new DeadBreaker({ share: 0.5, sample: options.deadSample ?? 100 }),
+      retry,
+      metrics: this.metrics,
+      log,
+      logJobs: 'none',
+    })
+  }
+
+  /** Delivers a record and resolves when it is settled. */
+  deliver(value: unknown, headers: SourceRecord['headers'] = {}): Promise<void> {
+    const bytes = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value))
+    const record: SourceRecord = {
+      topic: 'jobs',
+      partition: 0,
+      offset: this.#offset++,
+      timestampMs: 1_700_000_000_000,
+      key: Buffer.from('k'),
+      value: bytes,
+      headers,
+    }
+    return new Promise((resolve) => {
+      const settle = () => {
+        this.trail.push('settle')
+        resolve()
+      }
+      this.pipeline.accept({ record, settle, lost: this.#lost.signal })
+    })
+  }
+
+  /** Resolves when no delivery is being worked on. */
+  async idle(): Promise<void> {
+    while (this.pipeline.inFlight > 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  lose(): void {
+    this.#lost.abort(new Error('lost'))
+  }
+
+  results(): ResultMessage[] {
+    return this.published
+      .filter(({ topic }) => topic === 'results')
+      .map(({ record }) => JSON.parse(String(record.value)) as ResultMessage)
+  }
+}
+
+function json(status: number, body: unknown, headers: Reply['headers'] = {}): Reply {
+  return {
+    status,
+    headers,
+    body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+    durationMs: 1,
+  }
+}
+
+const COUNTER = {
+  name: 'counter',
+  origin: 'http://upstream.test',
+  credentials: z.object({}),
+  endpoints: { count: { path: '/count/:creator', response: z.object({ count: z.number() }) } },
+  creatorId: (id: string) => {
+    if (id.includes(' ')) throw new Error('a creator id has no blanks')
+    return id.toLowerCase()
+  },
+  jobs: {
+    profile: {
+      params: z.object({ pictures: z.array(z.string()).default([]), pages: z.number().default(0) }),
+      first: 'count' as const,
+      run: async (job, { get }) => {
+        const { pictures, pages } = job.params as { pictures: string[]; pages: number }
+        const { count } = (await get('count', { path: { creator: job.creatorId } })) as { count: number }
+        return {
+          rows: [{ table: 'points', metric: 'followers', value: count }],
+          pictures: pictures.map((url) => ({ url, subject: 'avatar' })),
+          followUps: Array.from({ length: pages }, () => ({ job_type: 'profile' })),
+          data: { count },
+        }
+      },
+    },
+    broken: {
+      params: z.object({}),
+      first: 'count' as const,
+      run: async () => {
+        throw new TypeError('a mistake in the adapter')
+      },
+    },
+  },
+} satisfies Platform
+
+const JOB = {
+  platform: 'counter',
+  creator_id: 'Ada',
+  job_type: 'profile',
+  expires_at: '2999-01-01T00:00:00Z',
+}
+
+test('stores pictures, then rows, then follow-ups, then the result, and only then settles', async () => {
+  const bench = new Bench()
+  await bench.deliver({
+    ...JOB,
+    campaign: 'x',
+    params: { pictures: ['http://p/1', 'http://p/bad'], pages: 2 },
+  })
+  assert.deepEqual(bench.trail, ['picture', 'picture', 'rows', 'publish jobs', 'publish results', 'settle'])
+  const [result] = bench.results()
+  assert.equal(result?.status, 'done')
+  assert.equal(result?.creator_id, 'Ada')
+  assert.equal(result?.attempts, 1)
+  assert.deepEqual(result?.pictures, ['pictures/ab/abc/full.jpg'])
+  assert.equal(result?.pictures_rejected[0]?.reason, 'picture_rejected')
+  assert.deepEqual(result?.data, { count: 7 })
+  const [rows] = bench.written
+  assert.equal(rows?.tsMs, 1_700_000_000_000)
+  assert.deepEqual(
+    rows?.rows.map((row) => row.table),
+    ['points', 'pictures', 'jobs'],
+  )
+})
+
+test("follow-ups carry ids and times derived from their parent's", async () => {
+  const bench = new Bench()
+  const job = { ...JOB, job_id: 'parent', campaign: 'x', params: { pages: 2 } }
+  await bench.deliver(job)
+  await bench.deliver(job)
+  const followUps = bench.published
+    .filter(({ topic }) => topic === 'jobs')
+    .map(({ record }) => JSON.parse(String(record.value)))
+  assert.deepEqual(
+    followUps.map(({ job_id }) => job_id),
+    ['parent/0', 'parent/1', 'parent/0', 'parent/1'],
+  )
+  assert.equal(followUps[0].requested_at, '2023-11-14T22:13:20.000Z')
+  assert.equal(followUps[0].campaign, 'x')
+})
+
+test('a malformed record is a dead letter with its bytes untouched, and has a result', async () => {
+  const bench = new Bench()
+  const bytes = Buffer.from([0x7b, 0xff, 0x00])
+  await bench.deliver(bytes, { mine: Buffer.from([1, 2]) })
+  const dead = bench.published.find(({ topic }) => topic === 'dead')?.record
+  assert.deepEqual(dead?.value, bytes)
+  assert.deepEqual(dead?.headers.mine, Buffer.from([1, 2]))
+  assert.equal(headerText(dead?.headers ?? {}, HEADERS.reason), 'malformed')
+  assert.equal(headerText(dead?.headers ?? {}, HEADERS.originalOffset), '0')
+  assert.equal(bench.results()[0]?.status, 'dead')
+})
+
+for (const [name, job, reason] of [
+  ['an unknown platform', { ...JOB, platform: 'myspace' }, 'unknown_platform'],
+  ['a prototype name for a platform', { ...JOB, platform: '__proto__' }, 'unknown_platform'],
+  ['an unknown job type', { ...JOB, job_type: 'toString' }, 'unknown_job_type'],
+  ['params of the wrong type', { ...JOB, params: { pages: 'many' } }, 'invalid_params'],
+  ['a creator id that cannot be one', { ...JOB, creator_id: 'a b' }, 'invalid_params'],
+  ['a job past its time', { ...JOB, expires_at: '2001-01-01T00:00:00Z' }, 'expired'],
+  ['an adapter that fails', { ...JOB, job_type: 'broken' }, 'internal'],
+] as const) {
+  test(`${name} is a dead letter: ${reason}`, async () => {
+    const bench = new Bench()
+    await bench.deliver(job)
+    const [result] = bench.results()
+    assert.equal(result?.status, 'dead')
+    assert.equal(result?.reason, reason)
+    const counted = await bench.metrics.dead_letters_total.get()
+    assert.equal(counted.values[0]?.labels.reason, reason)
+  })
+}
+
+test('a creator that is not there is marked as gone', async () => {
+  const bench = new Bench()
+  bench.reply = () => json(404, {})
+  await bench.deliver(JOB)
+  assert.equal(bench.results()[0]?.reason, 'not_found')
+  const gone = bench.written[0]?.rows.find((row) => row.table === 'creators')
+  assert.ok(gone?.table === 'creators' && gone.gone)
+})
+
+test('errors of the upstream are tried again in place, under new permits', async () => {
+  const bench = new Bench()
+  let calls = 0
+  bench.reply = () => (++calls < 3 ? json(500, '') : json(200, { count: 1 }))
+  await bench.deliver(JOB)
+  assert.equal(calls, 3)
+  assert.equal(bench.results()[0]?.attempts, 3)
+  const granted = await bench.metrics.permits_granted_total.get()
+  assert.equal(granted.values[0]?.value, 3)
+})
+
+test('a 429 blocks the endpoint for every daemon and sends the job to the next longer retry topic', async () => {
+  const bench = new Bench()
+  bench.reply = () => json(429, {}, { 'retry-after': '40' })
+  const before = Date.now()
+  await bench.deliver(JOB)
+  assert.deepEqual(bench.blocks, [{ platform: 'counter', endpoint: 'count', durationMs: 40_000 }])
+  const retry = bench.published[0]
+  assert.equal(retry?.topic, 'retry.5m')
+  const headers = retry?.record.headers ?? {}
+  assert.ok(Number(headerText(headers, HEADERS.dueAt)) >= before + 300_000)
+  assert.equal(headerText(headers, HEADERS.reason), 'rate_limited')
+  assert.equal(headerText(headers, HEADERS.attempts), '0')
+  assert.equal(headerText(headers, HEADERS.throttled), '1')
+  assert.deepEqual(bench.results(), [])
+})
+
+test('rows that ClickHouse refuses make a dead letter, and the outcome is still on record', async () => {
+  const bench = new Bench()
+  bench.refuseRows = true
+  await bench.deliver(JOB)
+  assert.equal(bench.results()[0]?.reason, 'bad_response')
+  assert.equal(bench.results().length, 1)
+  assert.deepEqual(
+    bench.written.map(({ rows }) => rows.map((row) => row.table)),
+    [['jobs']],
+  )
+})
+
+test('a reply of another schema says which field, and is a dead letter after two looks', async () => {
+  const bench = new Bench()
+  let calls = 0
+  bench.reply = () => {
+    calls++
+    return json(200, { count: 'seven' })
+  }
+  await bench.deliver(JOB)
+  assert.equal(calls, 2)
+  assert.match(bench.results()[0]?.message ?? '', /count: .*number.*"seven"/)
+})
+
+test('a job of a lost partition stays unsettled', async () => {
+  const bench = new Bench()
+  let asked = () => {}
+  const called = new Promise<void>((resolve) => {
+    asked = resolve
+  })
+  bench.reply = () => {
+    asked()
+    return new Promise((_resolve, reject) => setImmediate(() => reject(new Error('aborted'))))
+  }
+  void bench.deliver(JOB)
+  await called
+  bench.lose()
+  await bench.idle()
+  assert.deepEqual(bench.trail, [])
+})
+
+test('when most jobs of a platform die for reasons of ours, it is paused', async () => {
+  const bench = new Bench(COUNTER, { deadSample: 4 })
+  bench.reply = () => json(401, {})
+  for (let i = 0; i < 4; i++) await bench.deliver(JOB)
+  await bench.idle()
+  assert.equal(bench.desk.paused[0]?.platform, 'counter')
+})
