@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { engineFor, get, permit } from './local.ts'
+
+const REQUESTS = 2_000
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+test('holds 2,000 slow requests at once in bounded memory, and the loop stays free', async (t) => {
+  const child = fork(new URL('./slow-server.ts', import.meta.url), [String(REQUESTS)])
+  t.after(() => child.kill())
+  const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+  const origin = `http://127.0.0.1:${port}`
+  const { engine, metrics } = engineFor(t, origin, { socketsPerOrigin: REQUESTS })
+  const { signal } = new AbortController()
+
+  const used = () => {
+    collect()
+    const { heapUsed, external } = process.memoryUsage()
+    return heapUsed + external
+  }
+  const before = used()
+  const loop = monitorEventLoopDelay({ resolution: 5 })
+  const allHeld = once(child, 'message')
+  const sending: Promise<number>[] = []
+  for (let index = 0; index < REQUESTS; index += 1) {
+    sending.push(
+      engine.fetch(get(`${origin}/creator/${index}`), permit(), { signal }).then(({ status }) => status),
+    )
+    // As lanes do: a batch at a time, not 2,000 connects in one tick.
+    if (index % 50 === 49) await new Promise(setImmediate)
+  }
+  assert.equal(engine.room(origin), 0)
+  await allHeld
+  const each = (used() - before) / REQUESTS
+  assert.ok(each < 40_000, `${Math.round(each)} bytes a request, expected at most 40,000`)
+
+  // All of them wait, and the sweep watches them.
+  loop.enable()
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  loop.disable()
+  const p99Ms = loop.percentile(99) / 1e6
+  assert.ok(p99Ms < 100, `the loop was late by ${p99Ms} ms at p99, expected at most 100`)
+  const gauge = await metrics.registry.getSingleMetricAsString('millrace_fetches_in_flight')
+  assert.match(gauge, new RegExp(`platform="here"} ${REQUESTS}$`, 'm'))
+
+  child.send('answer')
+  const statuses = await Promise.all(sending)
+  assert.ok(statuses.every((status) => status === 200))
+  assert.equal(statuses.length, REQUESTS)
+  t.diagnostic(`${Math.round(each)} bytes a request, loop delay p99 ${p99Ms.toFixed(1)} ms`)
+})

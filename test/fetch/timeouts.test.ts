@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { AttemptError } from '../../src/job/errors.ts'
+import { engineFor, get, metricValue, names, never, permit, serve, serveTcp, until } from './local.ts'
+
+function timedOut(pattern: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof AttemptError)
+    assert.equal(error.reason, 'timeout')
+    assert.match(error.message, pattern)
+    return true
+  }
+}
+
+/** Runs it and sees that it took about so long: not less, and not very much more on a busy machine. */
+async function takes(ms: number, run: () => Promise<void>): Promise<void> {
+  const startMs = performance.now()
+  await run()
+  const tookMs = performance.now() - startMs
+  assert.ok(tookMs >= ms - 5 && tookMs < ms + 1_500, `took ${tookMs} ms, expected about ${ms}`)
+}
+
+test('a connection that is not made in time ends: TLS that nobody answers', async (t) => {
+  const { port, sockets } = await serveTcp(t, () => {})
+  const { engine } = engineFor(t, `https://127.0.0.1:${port}`, { connectTimeoutMs: 150 })
+  await takes(150, async () => {
+    await assert.rejects(
+      engine.fetch(get(`https://127.0.0.1:${port}/a`), permit(), { signal: never }),
+      timedOut(/no connection within 150 ms/),
+    )
+  })
+  await until(() => sockets.size === 0)
+  await until(() => engine.room(`https://127.0.0.1:${port}`) === 512)
+})
+
+test('a look-up that nobody answers counts as connecting', async (t) => {
+  const service = { query: () => new Promise<never>(() => {}), close: () => {} }
+  const { engine } = engineFor(t, 'http://api.test', { connectTimeoutMs: 100 }, { names: service })
+  await takes(100, async () => {
+    await assert.rejects(
+      engine.fetch(get('http://api.test/a'), permit(), { signal: never }),
+      timedOut(/no connection within/),
+    )
+  })
+})
+
+test('headers that do not come in time end it', async (t) => {
+  const { origin } = await serve(t, () => {})
+  const { engine, metrics } = engineFor(t, origin, { readTimeoutMs: 150 })
+  await takes(150, async () => {
+    await assert.rejects(
+      engine.fetch(get(`${origin}/a`), permit(), { signal: never }),
+      timedOut(/no reply within 150 ms/),
+    )
+  })
+  const labels = { platform: 'here', endpoint: 'things', status: 'error' }
+  assert.equal(await metricValue(metrics, 'fetch_duration_seconds_count', labels), 1)
+})
+
+test('a reply that lies unread because the loop was held up is not late', async (t) => {
+  const child = fork(new URL('./slow-server.ts', import.meta.url), ['1'])
+  t.after(() => child.kill())
+  const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+  const origin = `http://127.0.0.1:${port}`
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 400 })
+  const sending = engine.fetch(get(`${origin}/a`), permit(), { signal: never })
+  await once(child, 'message')
+  child.send('answer')
+  // Blocks this thread, and leaves the processor to the child.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
+  assert.equal((await sending).status, 200)
+})
+
+test('a body that stops coming ends it', async (t) => {
+  const { origin } = await serve(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': 100 })
+    response.write('a beginning')
+  })
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 150 })
+  await takes(150, async () => {
+    await assert.rejects(
+      engine.fetch(get(`${origin}/a`), permit(), { signal: never }),
+      timedOut(/nothing more of the body/),
+    )
+  })
+})
+
+test('a body that drips for ever ends by the total time', async (t) => {
+  const { origin } = await serve(t, (_request, response) => {
+    response.writeHead(200)
+    const drip = setInterval(() => response.write('.'), 20)
+    response.on('close', () => clearInterval(drip))
+  })
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 5_000, timeoutMs: 400 })
+  await takes(400, async () => {
+    await assert.rejects(
+      engine.fetch(get(`${origin}/a`), permit(), { signal: never }),
+      timedOut(/not complete within 400 ms/),
+    )
+  })
+})
+
+test('waiting for a socket counts in the total time', async (t) => {
+  let requests = 0
+  const { origin } = await serve(t, () => {
+    requests += 1
+  })
+  const { engine } = engineFor(t, origin, { socketsPerOrigin: 1, readTimeoutMs: 5_000, timeoutMs: 200 })
+  const first = engine.fetch(get(`${origin}/first`), permit(), { signal: never })
+  const second = engine.fetch(get(`${origin}/second`), permit(), { signal: never })
+  await takes(200, async () => {
+    const [one, two] = await Promise.allSettled([first, second])
+    assert.ok(one.status === 'rejected' && timedOut(/not complete within/)(one.reason))
+    assert.ok(two.status === 'rejected' && timedOut(/no socket became free within/)(two.reason))
+  })
+  assert.equal(requests, 1, 'the second was never sent')
+})
+
+test('the total time of a download spans its redirects', async (t) => {
+  const { origin, port } = await serve(t, (request, response) => {
+    const hop = Number(request.url?.slice(1))
+    setTimeout(() => response.writeHead(302, { location: `/${hop + 1}` }).end(), 120)
+  })
+  const { engine } = engineFor(t, origin, { allowPrivate: [`127.0.0.1:${port}`], timeoutMs: 300 })
+  await takes(300, async () => {
+    await assert.rejects(
+      engine.download(new URL(`${origin}/0`), { signal: never, bodyBytesMax: 1_000 }),
+      timedOut(/within 300 ms/),
+    )
+  })
+})
+
+test('a name that does not exist, and a port where nobody listens, are connection errors', async (t) => {
+  const { engine } = engineFor(t, 'http://nobody.test', {}, { names: names({}) })
+  await assert.rejects(engine.fetch(get('http://nobody.test/a'), permit(), { signal: never }), {
+    reason: 'connection',
+  })
+  const { port } = await serveTcp(t, () => {})
+  const closed = port === 65_535 ? port - 1 : port + 1
+  const other = engineFor(t, `http://127.0.0.1:${closed}`)
+  await assert.rejects(other.engine.fetch(get(`http://127.0.0.1:${closed}/a`), permit(), { signal: never }), {
+    reason: 'connection',
+  })
+})
+
+test('a connection that breaks in the middle of a body is a connection error', async (t) => {
+  const { origin } = await serve(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': 100 })
+    response.write('half')
+    setImmediate(() => response.destroy())
+  })
+  const { engine } = engineFor(t, origin)
+  await assert.rejects(engine.fetch(get(`${origin}/a`), permit(), { signal: never }), {
+    reason: 'connection',
+  })
+})
+
+test('what is not HTTP is a bad response', async (t) => {
+  const { port } = await serveTcp(t, (socket) => socket.end('220 mail.test ESMTP\r\n'))
+  const { engine } = engineFor(t, `http://127.0.0.1:${port}`)
+  await assert.rejects(engine.fetch(get(`http://127.0.0.1:${port}/a`), permit(), { signal: never }), {
+    reason: 'bad_response',
+  })
+})
