@@ -12,7 +12,13 @@ export class Permit {
   readonly deadlineMs: number
   #spent = false
 
-  constructor(fields: { platform: string; endpoint: string; cost: number; grant: string; deadlineMs: number }) {
+  constructor(fields: {
+    platform: string
+    endpoint: string
+    cost: number
+    grant: string
+    deadlineMs: number
+  }) {
     this.platform = fields.platform
     this.endpoint = fields.endpoint
     this.cost = fields.cost
@@ -80,6 +86,8 @@ export interface LevelState {
   readonly rate: number
   /** Unix ms until which the upstream's word blocks the level; 0 when not blocked. */
   readonly blockedUntilMs: number
+  /** Units granted over the last minute, by all daemons together. */
+  readonly grantedLastMinute: number
 }
 
 /**

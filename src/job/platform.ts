@@ -46,6 +46,8 @@ export interface Refusal {
 export interface Authorisation {
   readonly headers?: Readonly<Record<string, string>>
   readonly query?: Readonly<Record<string, string>>
+  /** For `:name` parts of paths that a call does not fill itself, such as an account id among the credentials. */
+  readonly path?: Readonly<Record<string, string>>
   /** For how long it is good from now; undefined: until refused. Renewed ahead of its end. */
   readonly expiresInMs?: number
 }

@@ -8,6 +8,8 @@ import type { JsonReply, Platform } from '../job/platform.ts'
 export interface ReplyReader {
   /** Throws AttemptError `bad_response` with what was found. */
   readonly readJson: (body: Buffer) => unknown
+  /** The beginning of a body, fit for a message: bounded, without secrets. */
+  readonly sampleOf: (body: Buffer) => string
   /** How long the upstream asked to wait, ms; undefined when it did not say. */
   readonly retryAfterMs: (headers: Reply['headers'], nowMs: number) => number | undefined
 }
@@ -57,7 +59,7 @@ export function judgeReply(
   if (!parsed.success) {
     throw new AttemptError(
       'bad_response',
-      `${endpoint}: ${describeIssues(parsed.error)}; found ${JSON.stringify(json).slice(0, 1000)}`,
+      `${endpoint}: ${describeIssues(parsed.error)}; found ${reader.sampleOf(reply.body)}`,
     )
   }
   return parsed.data

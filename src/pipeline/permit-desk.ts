@@ -42,6 +42,8 @@ interface PlatformState {
   readonly name: string
   readonly endpoints: Map<string, EndpointState>
   acks: Ack[]
+  /** A call that failed, so that nobody knows whether its acknowledgements were counted. */
+  unsure: { readonly requestId: string; readonly acks: readonly Ack[]; readonly sinceMs: number } | undefined
   calling: boolean
   /** Granted and not yet sent: they take up room although no socket is busy yet. */
   granted: number
@@ -57,7 +59,13 @@ const GAP_MS = 20
 /** Acknowledgements ride on the next call; when nobody waits they go alone after this long. */
 const ACK_DELAY_MS = 100
 const SWEEP_MS = 5_000
+const NO_ROOM_MS = 250
 const LIMITER_RETRY_MAX_MS = 2_000
+/** The limiter remembers the ids of calls for a minute: within it the same call may be sent again. */
+const REMEMBERED_MS = 55_000
+/** After a denial by a bucket, permits gather for this long and cost nothing by it; by a window each moment costs capacity. */
+const BUCKET_GAP_MS = 200
+const WINDOW_GAP_MS = 50
 
 /**
  * Where calls wait for their permits: a lane for each endpoint, one timer and at most one call to the limiter under way
@@ -184,6 +192,7 @@ export class PermitDesk {
         name,
         endpoints: new Map(),
         acks: [],
+        unsure: undefined,
         calling: false,
         granted: 0,
         lastCallMs: Number.NEGATIVE_INFINITY,
@@ -222,17 +231,28 @@ export class PermitDesk {
     )
   }
 
+  #isAwaited(platform: PlatformState, nowMs: number): boolean {
+    if (platform.pausedBecause !== undefined) return false
+    for (const state of platform.endpoints.values()) {
+      if (state.lane.size > 0 && state.deniedUntilMs <= nowMs) return true
+    }
+    return false
+  }
+
+  /** What waits and may be asked for; when sockets are fewer than calls, every endpoint gets an equal part of them. */
   #wants(platform: PlatformState, nowMs: number): Want[] {
     if (platform.pausedBecause !== undefined) return []
     let room = this.#options.room(platform.name) - platform.granted
+    const waiting = [...platform.endpoints]
+      .filter(([, state]) => state.lane.size > 0 && state.deniedUntilMs <= nowMs)
+      .sort(([, a], [, b]) => a.lane.size - b.lane.size)
     const wants: Want[] = []
-    for (const [endpoint, state] of platform.endpoints) {
-      if (room <= 0) break
-      const next = state.lane.peek()
-      if (next === undefined || state.deniedUntilMs > nowMs) continue
-      const count = Math.min(state.lane.size, room)
+    for (const [index, [endpoint, { lane }]] of waiting.entries()) {
+      // Shortest lane first: what it leaves of its part goes to the longer ones (max-min).
+      const count = Math.min(lane.size, Math.ceil(room / (waiting.length - index)))
+      if (count <= 0) break
       room -= count
-      wants.push({ endpoint, count, cost: next.cost })
+      wants.push({ endpoint, count, cost: lane.peek()?.cost ?? 1 })
     }
     return wants
   }
@@ -241,25 +261,37 @@ export class PermitDesk {
     if (platform.calling) return
     const askedAtMs = performance.now()
     this.#expireLanes(platform)
-    const wants = this.#wants(platform, askedAtMs)
-    const acks = platform.acks
-    if (wants.length === 0 && acks.length === 0) return
-    platform.acks = []
+    const { unsure } = platform
+    // First the call that failed, word for word: its acknowledgements name units of a grant, so the same ones under a new id
+    // could free the slot of another request that is still on its way.
+    const wants = unsure === undefined ? this.#wants(platform, askedAtMs) : []
+    const acks = unsure === undefined ? platform.acks : unsure.acks
+    if (wants.length === 0 && acks.length === 0) {
+      // No socket is free, or the origin's breaker is open: then nobody tells when the next probe is due.
+      if (this.#isAwaited(platform, askedAtMs)) this.#schedule(platform, askedAtMs + NO_ROOM_MS)
+      // Timers may fire a fraction of a millisecond early, when the denial still holds.
+      else this.#wake(platform)
+      return
+    }
+    const requestId = unsure?.requestId ?? randomUUID()
+    if (unsure === undefined) platform.acks = []
     platform.calling = true
     platform.lastCallMs = askedAtMs
-    const demand = { requestId: randomUUID(), platform: platform.name, wants, acks }
-    this.#limiter.decide(demand).then(
+    this.#limiter.decide({ requestId, platform: platform.name, wants, acks }).then(
       (grants) => {
         platform.calling = false
         platform.failures = 0
+        platform.unsure = undefined
         this.#handOut(platform, wants, grants, askedAtMs)
         if (platform.acks.length > 0) this.#schedule(platform, performance.now() + ACK_DELAY_MS)
         this.#wake(platform)
       },
       (error: unknown) => {
         platform.calling = false
-        // The call may or may not have been counted; asking again for the acknowledgements is harmless.
-        platform.acks = [...acks, ...platform.acks]
+        const sinceMs = unsure?.sinceMs ?? askedAtMs
+        // Grants that nobody acknowledges only count for longer than they need to.
+        const isForgotten = performance.now() - sinceMs > REMEMBERED_MS
+        platform.unsure = acks.length === 0 || isForgotten ? undefined : { requestId, acks, sinceMs }
         const delayMs = Math.min(LIMITER_RETRY_MAX_MS, 50 * 2 ** platform.failures++)
         if (platform.failures === 1) {
           this.#log.warn(
@@ -287,7 +319,8 @@ export class PermitDesk {
       const labels = { platform: platform.name, endpoint: grant.endpoint }
       if (grant.granted > 0) this.#metrics.permits_granted_total.inc(labels, grant.granted)
       if (grant.granted < want.count) {
-        state.deniedUntilMs = nowMs + grant.waitMs
+        const gapMs = grant.level?.startsWith('endpoint:') === true ? WINDOW_GAP_MS : BUCKET_GAP_MS
+        state.deniedUntilMs = nowMs + Math.max(grant.waitMs, gapMs)
         if (grant.level !== null) {
           this.#metrics.permits_denied_total.inc({
             ...labels,

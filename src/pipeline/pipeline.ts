@@ -40,9 +40,10 @@ const RECENT_MAX = 20
  */
 export class Pipeline {
   readonly #parts: PipelineParts
-  readonly #abandon = new AbortController()
-  /** One signal for each partition's assignment, joined with ours: jobs share it, none has a listener of its own. */
-  readonly #signals = new WeakMap<AbortSignal, AbortSignal>()
+  readonly #attemptsEnd = new AbortController()
+  readonly #end = new AbortController()
+  /** For each partition's assignment its signal joined with ours: jobs share them, none has a listener of its own. */
+  readonly #signals = new WeakMap<AbortSignal, Signals>()
   readonly #recentFailures: EndedJob[] = []
   #inFlight = 0
   #consumed = 0
@@ -57,7 +58,7 @@ export class Pipeline {
     this.#inFlight++
     this.#run(delivery)
       .catch((error: unknown) => {
-        if (delivery.lost.aborted || this.#abandon.signal.aborted) return
+        if (delivery.lost.aborted || this.#end.signal.aborted) return
         // Not settled, so not committed: the record comes again, here after a restart or to another daemon.
         const { topic, partition, offset } = delivery.record
         this.#parts.log.error({ err: error, topic, partition, offset }, 'a record could not be completed')
@@ -67,9 +68,15 @@ export class Pipeline {
       })
   }
 
-  /** Gives up whatever is still being worked on; it stays unsettled. */
+  /** Gives up the attempts that are under way; what has been fetched is still completed. */
+  abandonAttempts(): void {
+    this.#attemptsEnd.abort(new Error('the daemon is stopping'))
+  }
+
+  /** Gives up everything; what is not settled by now is delivered again. */
   abandon(): void {
-    this.#abandon.abort(new Error('the daemon is stopping'))
+    this.abandonAttempts()
+    this.#end.abort(new Error('the daemon is stopping'))
   }
 
   /** Jobs taken on and not ended. */
@@ -88,7 +95,7 @@ export class Pipeline {
   async #run(delivery: Delivery): Promise<void> {
     const { metrics, upstreams, completion, retry, log } = this.#parts
     const startedAtMs = Date.now()
-    const signal = this.#signalOf(delivery.lost)
+    const signals = this.#signalsOf(delivery.lost)
     const parsed = parseJob(delivery.record)
     const job = 'job' in parsed ? parsed.job : null
     const upstream = job === null ? undefined : upstreams.get(job.platform)
@@ -98,7 +105,7 @@ export class Pipeline {
       priority: job?.priority ?? 0,
       sinceMs: startedAtMs,
       expiresAtMs: job?.expiresAtMs ?? 0,
-      signal,
+      signal: signals.attempts,
       tally,
       observedAtMs: startedAtMs,
     }
@@ -122,7 +129,7 @@ export class Pipeline {
         // The attempt that succeeded counts too; one that failed is in the tally.
         attempts: tally.attempts + (outcome.status === 'done' ? 1 : 0),
         throttled: tally.throttled,
-        signal,
+        signal: signals.completion,
       }
       this.#ended(ending, await completion.complete(ending, outcome), outcome)
     } finally {
@@ -145,6 +152,7 @@ export class Pipeline {
       }
       const deadFor = ended.status === 'dead' && ended.reason !== 'fresh' ? ended.reason : null
       if (breaker.count(platform, deadFor) && platform !== 'unknown') {
+        metrics.platform_paused.set({ platform }, 1)
         desk.pause(platform, `most of its jobs die, the last for ${deadFor}`)
         log.error({ platform, reason: deadFor, message }, 'most jobs of a platform die: it is paused')
       }
@@ -174,14 +182,22 @@ export class Pipeline {
     }
   }
 
-  #signalOf(lost: AbortSignal): AbortSignal {
-    let signal = this.#signals.get(lost)
-    if (signal === undefined) {
-      signal = AbortSignal.any([lost, this.#abandon.signal])
-      this.#signals.set(lost, signal)
+  #signalsOf(lost: AbortSignal): Signals {
+    let signals = this.#signals.get(lost)
+    if (signals === undefined) {
+      signals = {
+        attempts: AbortSignal.any([lost, this.#attemptsEnd.signal, this.#end.signal]),
+        completion: AbortSignal.any([lost, this.#end.signal]),
+      }
+      this.#signals.set(lost, signals)
     }
-    return signal
+    return signals
   }
+}
+
+interface Signals {
+  readonly attempts: AbortSignal
+  readonly completion: AbortSignal
 }
 
 /** Labels never take what a producer wrote: an unknown platform or job type is `unknown`. */

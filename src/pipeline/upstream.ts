@@ -33,12 +33,15 @@ const BLOCK_MS_MAX = 26 * 60 * 60 * 1000
 export class Upstream {
   readonly platform: Platform
   readonly #origin: string
+  /** Null when there are none: then calls wait, under the desk's pause, before anything is asked of the adapter. */
+  readonly #credentials: unknown
   readonly #ports: UpstreamPorts
   readonly #authoriser: Authoriser
 
   constructor(platform: Platform, options: { origin: string; credentials: unknown }, ports: UpstreamPorts) {
     this.platform = platform
     this.#origin = options.origin.replace(/\/+$/, '')
+    this.#credentials = options.credentials
     this.#ports = ports
     this.#authoriser = new Authoriser(async (errand) => {
       if (platform.authorise === undefined) return {}
@@ -70,17 +73,20 @@ export class Upstream {
   async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: CallOptions): Promise<unknown> {
     const { desk, fetcher, reader, metrics } = this.#ports
     const authorised = endpoint.authorised !== false
+    const permitted = () =>
+      desk.acquire({
+        platform: this.platform.name,
+        endpoint: name,
+        cost: endpoint.cost ?? 1,
+        priority: errand.priority,
+        sinceMs: errand.sinceMs,
+        expiresAtMs: errand.expiresAtMs,
+        signal: errand.signal,
+      })
+    if (this.#credentials === null) await permitted()
     const authorisation = authorised ? await this.#authoriser.current(errand) : {}
     const request = this.#request(endpoint, options, authorisation)
-    const permit = await desk.acquire({
-      platform: this.platform.name,
-      endpoint: name,
-      cost: endpoint.cost ?? 1,
-      priority: errand.priority,
-      sinceMs: errand.sinceMs,
-      expiresAtMs: errand.expiresAtMs,
-      signal: errand.signal,
-    })
+    const permit = await permitted()
     let reply: Reply
     try {
       const sending = fetcher.fetch(request, permit, {
@@ -129,7 +135,7 @@ export class Upstream {
 
   #request(endpoint: Endpoint, options: CallOptions, authorisation: Authorisation): FetchRequest {
     const path = endpoint.path.replaceAll(/:([a-z_]+)/g, (_whole, part: string) => {
-      const value = options.path?.[part]
+      const value = options.path?.[part] ?? authorisation.path?.[part]
       if (value === undefined) throw new TypeError(`${endpoint.path}: the call gives no ${part}`)
       return encodeURIComponent(value)
     })

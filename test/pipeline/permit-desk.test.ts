@@ -157,7 +157,7 @@ test('acknowledgements go by themselves when nobody waits', async (t) => {
   assert.deepEqual(demand.acks, [{ endpoint: 'channel', grant: 'g', units: 1 }])
 })
 
-test('a limiter that is away grants nothing, loses no acknowledgement, and is asked again', async (t) => {
+test('a limiter that is away grants nothing, and the call that failed is sent again word for word first', async (t) => {
   const limiter = new ScriptedLimiter()
   const { desk } = deskOf(t, limiter)
   const first = await desk.acquire(requestOf())
@@ -170,7 +170,27 @@ test('a limiter that is away grants nothing, loses no acknowledgement, and is as
   desk.arrived(first)
   await desk.acquire(requestOf())
   assert.ok(failures > 3)
-  assert.deepEqual(limiter.demands.at(-1)?.acks, [{ endpoint: 'channel', grant: 'g', units: 1 }])
+  const acks = [{ endpoint: 'channel', grant: 'g', units: 1 }]
+  const acknowledging = limiter.demands.filter((demand) => demand.acks.length > 0)
+  assert.ok(acknowledging.length > 1)
+  for (const demand of acknowledging) assert.deepEqual(demand.acks, acks)
+  assert.equal(new Set(acknowledging.map(({ requestId }) => requestId)).size, 1)
+})
+
+test('scarce sockets are shared out evenly among the endpoints that wait', async (t) => {
+  const limiter = new ScriptedLimiter()
+  const { desk } = deskOf(t, limiter, () => 10)
+  const abandoned = new AbortController()
+  t.after(() => abandoned.abort())
+  for (let i = 0; i < 100; i++) desk.acquire(requestOf({ signal: abandoned.signal })).catch(() => {})
+  for (let i = 0; i < 3; i++) {
+    desk.acquire(requestOf({ endpoint: 'videos', signal: abandoned.signal })).catch(() => {})
+  }
+  await desk.acquire(requestOf({ endpoint: 'playlist_items' }))
+  const counts = Object.fromEntries(
+    (limiter.demands[0]?.wants ?? []).map(({ endpoint, count }) => [endpoint, count]),
+  )
+  assert.deepEqual(counts, { channel: 6, videos: 3, playlist_items: 1 })
 })
 
 test('a paused platform waits and the others go on', async (t) => {
@@ -204,4 +224,17 @@ test('a job that expires while it waits, or whose partition is lost, gets no per
   lost.abort(new Error('partition lost'))
   await assert.rejects(waiting, /partition lost/)
   assert.equal(desk.queued().youtube?.channel, 0)
+})
+
+test('goes on after any number of short denials, also when a timer fires early', async (t) => {
+  const limiter = new ScriptedLimiter()
+  let turn = 0
+  limiter.answer = (demand) =>
+    demand.wants.map(({ endpoint }) =>
+      ++turn % 2 === 0
+        ? { endpoint, granted: 1, grant: 'g', waitMs: 0.3, level: 'global' }
+        : { endpoint, granted: 0, grant: '', waitMs: 0.7, level: 'global' },
+    )
+  const { desk } = deskOf(t, limiter)
+  await Promise.all(Array.from({ length: 20 }, () => desk.acquire(requestOf())))
 })

@@ -133,6 +133,7 @@ class Bench {
               throw new AttemptError('bad_response', 'not JSON')
             }
           },
+          sampleOf: (body) => body.toString(),
           retryAfterMs: (headers) =>
             headers['retry-after'] === undefined ? undefined : Number(headers['retry-after']) * 1000,
         },

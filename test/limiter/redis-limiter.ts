@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { LimitPlan } from '../../src/limiter/plan.ts'
+import type { ColdStart } from '../../src/limiter/question.ts'
+import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
+import { metrics, PLAN, SILENT } from './sample.ts'
+
+function make(url: string, options: { plan?: LimitPlan; coldStart?: ColdStart; keyPrefix?: string } = {}) {
+  const { plan = PLAN, coldStart = 'full', keyPrefix = `test-${randomUUID()}` } = options
+  const recorded = metrics()
+  const redis = { url, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
+  return {
+    limiter: new StackedLimiter({ plan, redis, coldStart, metrics: recorded, log: SILENT }),
+    recorded,
+    keyPrefix,
+  }
+}
+
+/** A started limiter with a key prefix of its own; it stops, and its keys go, with the test. */
+export async function open(t: TestContext, url: string, options: Parameters<typeof make>[1] = {}) {
+  const made = make(url, options)
+  await made.limiter.start()
+  t.after(async () => {
+    await made.limiter.stop()
+    const redis = new Redis(url, { lazyConnect: true, retryStrategy: null })
+    const keys = await redis.connect().then(
+      () => redis.keys(`{${made.keyPrefix}}*`),
+      () => [],
+    )
+    if (keys.length > 0) await redis.del(...keys)
+    redis.disconnect()
+  })
+  return made
+}
+
+/** Polls until the condition is true; fails when that takes too long. */
+export async function until(condition: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<void> {
+  const endMs = performance.now() + withinMs
+  while (!(await condition())) {
+    assert.ok(performance.now() < endMs, 'the condition did not come true in time')
+    await sleep(10)
+  }
+}

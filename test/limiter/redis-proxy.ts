@@ -1,0 +1,56 @@
+import { once } from 'node:events'
+import net from 'node:net'
+
+/** A way to Redis that a test can cut (connections end, new ones are refused) or freeze (bytes go nowhere). */
+export class RedisProxy {
+  readonly #target: URL
+  readonly #sockets = new Set<net.Socket>()
+  #server: net.Server | undefined
+  #port = 0
+  #frozen = false
+
+  constructor(address: string) {
+    this.#target = new URL(address)
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.#port}`
+  }
+
+  /** Opens the way, the first time on a free port, then always on the same. */
+  async open(): Promise<void> {
+    this.#frozen = false
+    const server = net.createServer((near) => {
+      const far = net.connect(Number(this.#target.port), this.#target.hostname)
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(from)
+        from.on('data', (bytes) => this.#frozen || to.write(bytes))
+        from.on('error', () => {})
+        from.on('close', () => {
+          this.#sockets.delete(from)
+          to.destroy()
+        })
+      }
+    })
+    server.listen(this.#port, '127.0.0.1')
+    await once(server, 'listening')
+    this.#port = (server.address() as net.AddressInfo).port
+    this.#server = server
+  }
+
+  freeze(): void {
+    this.#frozen = true
+  }
+
+  async cut(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    if (server === undefined) return
+    server.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await once(server, 'close')
+  }
+}
