@@ -68,8 +68,8 @@ test('one call asks for everything that waits', async (t) => {
   )
   assert.equal(limiter.demands.length, 1)
   assert.deepEqual(limiter.demands[0]?.wants, [
-    { endpoint: 'channel', count: 60, cost: 1 },
     { endpoint: 'videos', count: 40, cost: 1 },
+    { endpoint: 'channel', count: 60, cost: 1 },
   ])
 })
 

@@ -1,0 +1,144 @@
+import { type JobRows, type Row, RowsRejectedError, type TableName } from '../job/row.ts'
+import { sqlTime } from './engine.ts'
+import { MONTHLY } from './tables.ts'
+
+/** Rows of one job for one partition of one table, encoded: they travel and are acknowledged together. */
+export interface Parcel {
+  readonly table: TableName
+  /** `202611`, or `all` for a table without partitions. */
+  readonly partition: string
+  readonly rows: number
+  /** Lines of JSONCompactEachRow in the order of COLUMNS, each with its line end. */
+  readonly text: string
+  /** Of `text` in UTF-8. */
+  readonly bytes: number
+}
+
+/** A parcel never holds more than this, except a single row that is larger. */
+export interface ParcelLimits {
+  readonly rowsMax: number
+  readonly bytesMax: number
+}
+
+/** The largest moment that DateTime holds (32 bits of seconds); the engine would silently clamp what is beyond. */
+const TIME_MS_MAX = 4_294_967_295_000
+
+/**
+ * Encodes the rows of a job, grouped by table; the order inside a table is kept. The parts that all rows share are
+ * encoded once, and plain strings are only quoted, which makes it cheaper than JSON.stringify per row.
+ *
+ * Throws RowsRejectedError for values that the engine would not refuse but store as something else: numbers that are not
+ * finite (stored as 0), whole numbers out of range (they wrap), moments out of range (clamped).
+ */
+export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
+  const ts = moment('ts', job.tsMs)
+  const time = sqlTime(ts)
+  const observedMs = moment('observed_at', job.observedAtMs)
+  const seconds = Math.floor(observedMs / 1000)
+  const common = `${text(job.platform)},${text(job.creatorId)},${text(job.jobId)}`
+  const head = `["${time}",${seconds},${common},`
+  // `jobs` keeps the milliseconds: they decide which of two outcomes is the later one.
+  const jobsHead = () => `["${time}","${sqlTime(observedMs)}",${common},`
+  const month = time.slice(0, 4) + time.slice(5, 7)
+
+  const drafts = new Map<TableName, Draft>()
+  const parcels: Parcel[] = []
+  const finish = (draft: Draft) => {
+    const lines = draft.lines.splice(0)
+    const text = lines.join('')
+    parcels.push({
+      table: draft.table,
+      partition: MONTHLY.has(draft.table) ? month : 'all',
+      rows: lines.length,
+      text,
+      bytes: Buffer.byteLength(text),
+    })
+    draft.length = 0
+  }
+  // A UTF-16 unit takes three bytes at most, so that bytes need not be counted line by line.
+  const lengthMax = Math.floor(limits.bytesMax / 3)
+  for (const row of job.rows) {
+    let draft = drafts.get(row.table)
+    if (draft === undefined) {
+      draft = { table: row.table, lines: [], length: 0 }
+      drafts.set(row.table, draft)
+    }
+    const line = `${row.table === 'jobs' ? jobsHead() : head}${cells(row)}]\n`
+    const { lines } = draft
+    if (lines.length >= limits.rowsMax || (lines.length > 0 && draft.length + line.length > lengthMax))
+      finish(draft)
+    lines.push(line)
+    draft.length += line.length
+  }
+  for (const draft of drafts.values()) finish(draft)
+  return parcels
+}
+
+interface Draft {
+  readonly table: TableName
+  readonly lines: string[]
+  length: number
+}
+
+/** What a row adds to what its job's rows share, in the order of COLUMNS. */
+function cells(row: Row): string {
+  switch (row.table) {
+    case 'points':
+      return `${text(row.metric)},${finite('value', row.value)}`
+    case 'media_points':
+      return `${text(row.mediaId)},${text(row.metric)},${finite('value', row.value)}`
+    case 'creators':
+      return [
+        `${prose(row.name)},${prose(row.handle)},${prose(row.biography)},${row.verified},${row.gone}`,
+        `[${row.flags.map(text).join(',')}],${prose(row.email)},${prose(row.pictureUrl)}`,
+      ].join(',')
+    case 'media': {
+      const published = Math.floor(moment('published_at', row.publishedAtMs) / 1000)
+      return `${text(row.mediaId)},${text(row.kind)},${prose(row.title)},${prose(row.url)},${published}`
+    }
+    case 'pictures':
+      return [
+        `${text(row.subject)},${text(row.variant)},${text(row.key)},${prose(row.sourceUrl)},${text(row.sha256)}`,
+        whole('width', row.width, 0xffff_ffff),
+        whole('height', row.height, 0xffff_ffff),
+        whole('bytes', row.bytes, Number.MAX_SAFE_INTEGER),
+        text(row.thumbhash),
+      ].join(',')
+    case 'jobs':
+      return [
+        `${text(row.jobType)},${text(row.status)},${text(row.reason)}`,
+        whole('attempts', row.attempts, 0xffff),
+        whole('duration_ms', Math.round(row.durationMs), Number.MAX_SAFE_INTEGER),
+      ].join(',')
+  }
+}
+
+/** Printable ASCII without `"` and `\\`: all that JSON does to it is to put it in quotes. Ids and metrics mostly are. */
+const PLAIN = /^[ !#-[\]-~]*$/
+
+function text(value: string): string {
+  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
+}
+
+/**
+ * Text that a person wrote. Platforms cut it at a fixed length, also through the middle of an emoji; the engine refuses
+ * half a surrogate pair, and that is no reason to lose the job. Ids are never mended: they would become another id.
+ */
+function prose(value: string): string {
+  return text(value.isWellFormed() ? value : value.toWellFormed())
+}
+
+function finite(field: string, value: number): number {
+  if (Number.isFinite(value)) return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected a finite number`)
+}
+
+function whole(field: string, value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected a whole number from 0 to ${max}`)
+}
+
+function moment(field: string, ms: number): number {
+  if (ms >= 0 && ms <= TIME_MS_MAX) return ms
+  throw new RowsRejectedError(`${field}: found ${ms} ms, expected a moment between 1970 and 2106`)
+}

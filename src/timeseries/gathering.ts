@@ -1,0 +1,88 @@
+import type { TableName } from '../job/row.ts'
+import type { Parcel } from './encode.ts'
+
+/** When a batch is ready to be sent. */
+export interface BatchLimits {
+  /** It holds this many rows, */
+  readonly rowsMax: number
+  /** or this many bytes, */
+  readonly bytesMax: number
+  /** or its first parcel has waited this long. */
+  readonly ageMs: number
+}
+
+/** Parcels for one partition of one table, in the order in which they came. */
+export interface Gathered<Item extends { readonly parcel: Parcel }> {
+  readonly table: TableName
+  readonly items: Item[]
+  rows: number
+  bytes: number
+  /** When the first parcel came. */
+  readonly sinceMs: number
+}
+
+/**
+ * Sorts parcels into batches, one open per partition of a table. A batch is open → ready (full, or old enough) → taken. An
+ * old one goes on gathering until somebody takes it, so a slow engine gets larger batches rather than more of them.
+ * Pure: knows no clock and no timer. Not bounded by itself: see Room.
+ */
+export class Gathering<Item extends { readonly parcel: Parcel }> {
+  readonly #limits: BatchLimits
+  /** By table and partition, oldest first: a full one is taken out, and its successor enters at the end. */
+  readonly #open = new Map<string, Gathered<Item>>()
+  /** Oldest first. */
+  readonly #full: Gathered<Item>[] = []
+
+  constructor(limits: BatchLimits) {
+    this.#limits = limits
+  }
+
+  add(item: Item, nowMs: number): void {
+    const { table, partition, rows, bytes } = item.parcel
+    const { rowsMax, bytesMax } = this.#limits
+    const key = `${table} ${partition}`
+    let batch = this.#open.get(key)
+    // Limits are never passed, except by a parcel that is too large all by itself.
+    if (batch !== undefined && (batch.rows + rows > rowsMax || batch.bytes + bytes > bytesMax)) {
+      this.#close(key, batch)
+      batch = undefined
+    }
+    if (batch === undefined) {
+      batch = { table, items: [], rows: 0, bytes: 0, sinceMs: nowMs }
+      this.#open.set(key, batch)
+    }
+    batch.items.push(item)
+    batch.rows += rows
+    batch.bytes += bytes
+    if (batch.rows >= rowsMax || batch.bytes >= bytesMax) this.#close(key, batch)
+  }
+
+  /**
+   * Takes out the ready batch that began first, be it full or old, so that a busy table does not starve a quiet one.
+   * With `flush`, every batch counts as old.
+   */
+  take(nowMs: number, flush: boolean): Gathered<Item> | undefined {
+    const full = this.#full[0]
+    const [entry] = this.#open
+    if (entry !== undefined) {
+      const [key, oldest] = entry
+      const old = flush || nowMs - oldest.sinceMs >= this.#limits.ageMs
+      if (old && (full === undefined || oldest.sinceMs < full.sinceMs)) {
+        this.#open.delete(key)
+        return oldest
+      }
+    }
+    return this.#full.shift()
+  }
+
+  /** When the next batch gets old, on the clock of `add`; undefined when none is open. */
+  get nextOldAtMs(): number | undefined {
+    const [oldest] = this.#open.values()
+    return oldest === undefined ? undefined : oldest.sinceMs + this.#limits.ageMs
+  }
+
+  #close(key: string, batch: Gathered<Item>): void {
+    this.#open.delete(key)
+    this.#full.push(batch)
+  }
+}
