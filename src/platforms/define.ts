@@ -1,0 +1,174 @@
+import type { z } from 'zod'
+import { MillraceError } from '../job/errors.ts'
+import type { Harvest } from '../job/outcome.ts'
+import type {
+  Authorisation,
+  CallContext,
+  Endpoints,
+  JsonReply,
+  Platform,
+  Refusal,
+  Throttle,
+  TypedJob,
+} from '../job/platform.ts'
+
+/** Schemas of `params`, by job type. */
+type ParamsByJob = Readonly<Record<string, z.ZodType>>
+
+/** What a platform's file states; see docs/guides/platform.md. */
+export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J extends ParamsByJob> {
+  /** Lower-case, as jobs name it in `platform`. */
+  readonly name: string
+  /** Scheme and host of its API, and a path prefix where it has one; `platforms.<name>.origin` overrides it. */
+  readonly origin: string
+  /** Which API this was written against, and which version. */
+  readonly version?: string
+  /** What the user has to configure under `platforms.<name>.credentials`. */
+  readonly credentials: C
+  readonly endpoints: E
+  /** Normalises and checks `creator_id`; throws an Error with one sentence when it cannot be one. Default: as it is. */
+  readonly creatorId?: (id: string) => string
+  /** What every call needs; asked before the first call, ahead of its expiry, and after `unauthorized`. */
+  readonly authorise?: (
+    credentials: z.output<C>,
+    context: Pick<CallContext<E>, 'get' | 'now'>,
+  ) => Promise<Authorisation> | Authorisation
+  /** "Slow down" beyond status 429, which is always one. */
+  readonly throttled?: (reply: JsonReply) => Throttle | undefined
+  /** Refusals in the platform's own words. */
+  readonly refused?: (reply: JsonReply) => Refusal | undefined
+  readonly jobs: { readonly [K in keyof J]: DefinedJob<E, J[K]> }
+}
+
+/** One job type: its `params` schema types what `run` receives. */
+export interface DefinedJob<E extends Endpoints, Params extends z.ZodType> {
+  /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
+  readonly params: Params
+  /** The endpoint of its first call: where the job waits, and is counted, before it starts. */
+  readonly first: keyof E & string
+  run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
+}
+
+/**
+ * A definition that has been checked: a `Platform` to those who run it, with the exact types of its endpoints and job types for
+ * those who call its `run` by themselves. `authorise` forgets its credentials' type on purpose: whoever holds many platforms can
+ * only pass on what the configuration held, after `credentials` has checked it.
+ */
+export type DefinedPlatform<E extends Endpoints, C extends z.ZodType, J extends ParamsByJob> = Omit<
+  Platform,
+  'endpoints' | 'credentials' | 'jobs'
+> &
+  Pick<PlatformDefinition<E, C, J>, 'endpoints' | 'credentials' | 'jobs'>
+
+/**
+ * Defines a platform: returns its argument, checked and frozen. Endpoint names and response types flow into `get`, `paginate`
+ * and `first`; the `params` schema of each job type flows into its `run`. Throws MillraceError `PLATFORM_INVALID` (kind
+ * `usage`) that names everything that is wrong.
+ */
+export function definePlatform<
+  const E extends Endpoints,
+  C extends z.ZodType,
+  J extends Record<string, z.ZodType>,
+>(definition: PlatformDefinition<E, C, J>): DefinedPlatform<E, C, J> {
+  const problems = problemsOf(definition)
+  if (problems.length > 0) {
+    throw new MillraceError('PLATFORM_INVALID', `platform ${nameOf(definition)}: ${problems.join('; ')}`, {
+      kind: 'usage',
+    })
+  }
+  return Object.freeze(definition) as unknown as DefinedPlatform<E, C, J>
+}
+
+const WORD = /^[a-z][a-z0-9_]{0,63}$/
+const WORD_MEANT = 'a lower-case word (letters, digits, _; at most 64)'
+
+/**
+ * Everything that is wrong with a definition, one sentence each; empty when it is one. Takes anything, because a user's module
+ * may be JavaScript or may export something else altogether.
+ */
+export function problemsOf(definition: unknown): string[] {
+  if (!isObject(definition)) return [`found ${shown(definition)}, expected what definePlatform(…) returns`]
+  const problems: string[] = []
+  const { name, origin, credentials, endpoints, jobs } = definition
+  if (typeof name !== 'string' || !WORD.test(name)) {
+    problems.push(`name ${shown(name)}: expected ${WORD_MEANT}`)
+  }
+  const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    problems.push(`origin ${shown(origin)}: expected http(s)://host, without query`)
+  }
+  if (!isSchema(credentials)) {
+    problems.push('credentials: expected a zod schema (z.object({}) when there are none)')
+  }
+  for (const hook of ['creatorId', 'authorise', 'throttled', 'refused'] as const) {
+    if (definition[hook] !== undefined && typeof definition[hook] !== 'function') {
+      problems.push(`${hook}: found ${shown(definition[hook])}, expected a function`)
+    }
+  }
+  problems.push(...problemsOfEndpoints(endpoints))
+  problems.push(...problemsOfJobs(jobs, isObject(endpoints) ? Object.keys(endpoints) : []))
+  return problems
+}
+
+function problemsOfEndpoints(endpoints: unknown): string[] {
+  if (!isObject(endpoints) || Object.keys(endpoints).length === 0) {
+    return ['endpoints: expected at least one endpoint']
+  }
+  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
+    const at = `endpoints.${name}`
+    if (!WORD.test(name)) return [`${at}: expected ${WORD_MEANT} as its name`]
+    if (!isObject(endpoint)) return [`${at}: found ${shown(endpoint)}, expected { path, response }`]
+    const problems: string[] = []
+    const { path, method, cost, response } = endpoint
+    if (typeof path !== 'string' || !path.startsWith('/')) {
+      problems.push(`${at}.path ${shown(path)}: expected a path that starts with /`)
+    } else if (/[?#\s]/.test(path)) {
+      problems.push(`${at}.path ${shown(path)}: expected no query; give it with the call`)
+    }
+    if (method !== undefined && method !== 'GET' && method !== 'POST') {
+      problems.push(`${at}.method ${shown(method)}: expected GET or POST`)
+    }
+    if (cost !== undefined && !(Number.isInteger(cost) && (cost as number) >= 1)) {
+      problems.push(`${at}.cost ${shown(cost)}: expected a whole number of units, 1 or more`)
+    }
+    if (!isSchema(response)) problems.push(`${at}.response: expected a zod schema of the reply`)
+    return problems
+  })
+}
+
+function problemsOfJobs(jobs: unknown, endpoints: readonly string[]): string[] {
+  if (!isObject(jobs) || Object.keys(jobs).length === 0) return ['jobs: expected at least one job type']
+  return Object.entries(jobs).flatMap(([name, job]) => {
+    const at = `jobs.${name}`
+    if (!WORD.test(name)) return [`${at}: expected ${WORD_MEANT} as its name`]
+    if (!isObject(job)) return [`${at}: found ${shown(job)}, expected { params, first, run }`]
+    const problems: string[] = []
+    if (!isSchema(job.params))
+      problems.push(`${at}.params: expected a zod schema (z.object({}) when there are none)`)
+    if (typeof job.first !== 'string' || !endpoints.includes(job.first)) {
+      problems.push(`${at}.first ${shown(job.first)}: expected one of the endpoints ${endpoints.join(', ')}`)
+    }
+    if (typeof job.run !== 'function')
+      problems.push(`${at}.run: found ${shown(job.run)}, expected a function`)
+    return problems
+  })
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** By shape, not by class: a user's module may bring a zod of its own. */
+function isSchema(value: unknown): boolean {
+  return isObject(value) && typeof value.safeParse === 'function'
+}
+
+function nameOf(definition: unknown): string {
+  return isObject(definition) && typeof definition.name === 'string' ? definition.name : '(without a name)'
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'function') return 'a function'
+  return (JSON.stringify(value) ?? typeof value).slice(0, 80)
+}

@@ -1,0 +1,17 @@
+/** What a platform's file may use: `definePlatform`, and the helpers that the built-in platforms use themselves. */
+export { parseCount } from './count.ts'
+export { definePlatform, problemsOf } from './define.ts'
+export { emailIn } from './email.ts'
+export { isChannelId, normaliseHandle } from './handle.ts'
+export { dropFlags, engagementRate, qualityFlags } from './quality.ts'
+export { BUILT_IN, loadPlatform } from './registry.ts'
+export { answeredAtMs, retryAfterMs, untilMidnightMs } from './reply.ts'
+export {
+  mediaHarvest,
+  pictureRequests,
+  pointRows,
+  postRows,
+  profileHarvest,
+  profileRows,
+} from './snapshot.ts'
+export { cleanLine, cleanText } from './text.ts'

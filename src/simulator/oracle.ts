@@ -1,0 +1,261 @@
+import { Bucket, type Level, SlidingWindow } from './levels.ts'
+import type { Played, SimulatorLimits } from './options.ts'
+
+/** Names are the limiter's own: `global`, `platform:x`, `endpoint:x/y`. */
+export interface LevelReport {
+  readonly level: string
+  readonly kind: 'bucket' | 'window'
+  readonly capacity: number
+  /** Requests a second that the level sustains. */
+  readonly rate: number
+  readonly windowMs: number | null
+  /** All arrivals, violations included. */
+  readonly arrivals: number
+  readonly admitted: number
+  /** Arrivals over the limit of this very level. */
+  readonly violations: number
+  /** Windows: the most arrivals in any window. */
+  readonly maxInWindow: number | null
+  /** Largest share of the capacity in use at any arrival. */
+  readonly peakUtilisation: number
+  /** Admitted, over what the rate sustains between first and last arrival. Above 1 while a burst is spent; 0 below a second. */
+  readonly meanUtilisation: number
+  /** Unix ms. */
+  readonly firstArrivalMs: number | null
+  readonly lastArrivalMs: number | null
+}
+
+/** What `GET /oracle` answers. */
+export interface OracleReport {
+  readonly arrivals: number
+  readonly admitted: number
+  /** Arrivals over at least one limit. */
+  readonly violations: number
+  readonly quotaRefusals: number
+  readonly pictures: number
+  readonly picturesNotModified: number
+  /** Calls being answered right now, and the most at once. */
+  readonly inFlight: number
+  readonly inFlightMax: number
+  /** Unix ms. */
+  readonly firstArrivalMs: number | null
+  readonly lastArrivalMs: number | null
+  readonly levels: readonly LevelReport[]
+  readonly byStatus: Readonly<Record<string, number>>
+  readonly byEndpoint: Readonly<Record<string, number>>
+  /** Faults by kind: error, throttle, html, truncated, error_body, empty, torn. */
+  readonly injected: Readonly<Record<string, number>>
+}
+
+/** What an arrival is met with. */
+export interface Verdict {
+  readonly admitted: boolean
+  /** When refused: in how many ms it would have been admitted, and the level that is furthest from it. */
+  readonly waitMs: number
+  readonly level: string | null
+}
+
+class Watched {
+  readonly name: string
+  readonly level: Level
+  arrivals = 0
+  admitted = 0
+  violations = 0
+  peak = 0
+  firstMs = Number.NaN
+  lastMs = Number.NaN
+
+  constructor(name: string, level: Level) {
+    this.name = name
+    this.level = level
+  }
+
+  forget(): void {
+    this.arrivals = 0
+    this.admitted = 0
+    this.violations = 0
+    this.peak = 0
+    this.firstMs = Number.NaN
+    this.lastMs = Number.NaN
+    this.level.resetMaximum()
+  }
+}
+
+const ADMITTED: Verdict = { admitted: true, waitMs: 0, level: null }
+
+/**
+ * Judges every arrival by all its levels at once, exactly: over any of them it is a violation, refused, and charged nowhere. Keeps
+ * the counts that `GET /oracle` reports. Endpoints have a level of their own from their first arrival on; names come from the
+ * simulator's own routing, so there are few.
+ */
+export class Oracle {
+  readonly #limits: SimulatorLimits
+  readonly #unixOffsetMs: number
+  readonly #levels = new Map<string, Watched>()
+  readonly #chains = new Map<string, readonly Watched[]>()
+  #byStatus = new Map<number, number>()
+  #byEndpoint = new Map<string, number>()
+  #injected = new Map<string, number>()
+  #arrivals = 0
+  #admitted = 0
+  #violations = 0
+  #firstMs = Number.NaN
+  #lastMs = Number.NaN
+  quotaRefusals = 0
+  pictures = 0
+  picturesNotModified = 0
+  #inFlight = 0
+  #inFlightMax = 0
+
+  /** `unixOffsetMs`: what to add to an arrival's time to have Unix time. */
+  constructor(limits: SimulatorLimits, unixOffsetMs: number) {
+    this.#limits = limits
+    this.#unixOffsetMs = unixOffsetMs
+    // Named limits stand in the report from the beginning, also before anybody came.
+    for (const name of Object.keys(limits.endpoints)) {
+      const [platform, endpoint] = name.split('/')
+      this.#chain(platform as Played, endpoint!)
+    }
+    for (const platform of Object.keys(limits.platforms)) this.#chain(platform as Played, undefined)
+  }
+
+  arrive(platform: Played, endpoint: string | undefined, nowMs: number): Verdict {
+    const chain = this.#chain(platform, endpoint)
+    this.#arrivals += 1
+    this.#inFlight += 1
+    if (this.#inFlight > this.#inFlightMax) this.#inFlightMax = this.#inFlight
+    if (Number.isNaN(this.#firstMs)) this.#firstMs = nowMs
+    this.#lastMs = nowMs
+    if (endpoint !== undefined) increment(this.#byEndpoint, `${platform}/${endpoint}`)
+    let waitMs = 0
+    let worst: string | null = null
+    for (const watched of chain) {
+      watched.arrivals += 1
+      if (Number.isNaN(watched.firstMs)) watched.firstMs = nowMs
+      watched.lastMs = nowMs
+      watched.level.see(nowMs)
+      const wait = watched.level.waitMs(nowMs)
+      if (wait === 0) continue
+      watched.violations += 1
+      if (wait > waitMs) {
+        waitMs = wait
+        worst = watched.name
+      }
+    }
+    if (worst !== null) {
+      this.#violations += 1
+      return { admitted: false, waitMs, level: worst }
+    }
+    this.#admitted += 1
+    for (const watched of chain) {
+      watched.level.admit(nowMs)
+      watched.admitted += 1
+      // Looking through a window's log costs its length: its maximum says the same (see report).
+      if (watched.level.kind === 'bucket') watched.peak = Math.max(watched.peak, watched.level.used(nowMs))
+    }
+    return ADMITTED
+  }
+
+  /** The call that arrived is being answered, or its caller has gone. */
+  leave(): void {
+    this.#inFlight -= 1
+  }
+
+  answered(status: number): void {
+    increment(this.#byStatus, status)
+  }
+
+  injected(what: string): void {
+    increment(this.#injected, what)
+  }
+
+  /** Percent of a platform's bucket in use, for usage headers; 0 when it is wide open. */
+  usedPercent(platform: Played, nowMs: number): number {
+    const watched = this.#levels.get(`platform:${platform}`)
+    return watched === undefined ? 0 : Math.min(100, Math.round(watched.level.used(nowMs) * 100))
+  }
+
+  /** Starts counting afresh. What was admitted still counts against the limits: a reset is no amnesty. */
+  reset(): void {
+    for (const watched of this.#levels.values()) watched.forget()
+    this.#byStatus = new Map()
+    this.#byEndpoint = new Map()
+    this.#injected = new Map()
+    this.#arrivals = 0
+    this.#admitted = 0
+    this.#violations = 0
+    this.#firstMs = Number.NaN
+    this.#lastMs = Number.NaN
+    this.quotaRefusals = 0
+    this.pictures = 0
+    this.picturesNotModified = 0
+    this.#inFlightMax = this.#inFlight
+  }
+
+  report(): OracleReport {
+    const unix = (ms: number) => (Number.isNaN(ms) ? null : Math.round(ms + this.#unixOffsetMs))
+    return {
+      arrivals: this.#arrivals,
+      admitted: this.#admitted,
+      violations: this.#violations,
+      quotaRefusals: this.quotaRefusals,
+      pictures: this.pictures,
+      picturesNotModified: this.picturesNotModified,
+      inFlight: this.#inFlight,
+      inFlightMax: this.#inFlightMax,
+      firstArrivalMs: unix(this.#firstMs),
+      lastArrivalMs: unix(this.#lastMs),
+      levels: [...this.#levels.values()].map((watched): LevelReport => {
+        const { level, admitted, firstMs, lastMs } = watched
+        const elapsedS = (lastMs - firstMs) / 1000
+        const peak = level.maxInWindow === null ? watched.peak : level.maxInWindow / level.capacity
+        return {
+          level: watched.name,
+          kind: level.kind,
+          capacity: level.capacity,
+          rate: level.rate,
+          windowMs: level.windowMs,
+          arrivals: watched.arrivals,
+          admitted,
+          violations: watched.violations,
+          maxInWindow: level.maxInWindow,
+          peakUtilisation: peak,
+          meanUtilisation: elapsedS >= 1 ? admitted / (level.rate * elapsedS) : 0,
+          firstArrivalMs: unix(firstMs),
+          lastArrivalMs: unix(lastMs),
+        }
+      }),
+      byStatus: Object.fromEntries(this.#byStatus),
+      byEndpoint: Object.fromEntries(this.#byEndpoint),
+      injected: Object.fromEntries(this.#injected),
+    }
+  }
+
+  #chain(platform: Played, endpoint: string | undefined): readonly Watched[] {
+    const key = `${platform}/${endpoint ?? ''}`
+    const known = this.#chains.get(key)
+    if (known !== undefined) return known
+    const { global, platforms, endpoints, defaultEndpoint } = this.#limits
+    const bucket = platforms[platform]
+    const window = endpoint === undefined ? undefined : (endpoints[key] ?? defaultEndpoint)
+    const chain = [
+      global === undefined ? undefined : this.#level('global', () => new Bucket(global)),
+      bucket === undefined ? undefined : this.#level(`platform:${platform}`, () => new Bucket(bucket)),
+      window === undefined ? undefined : this.#level(`endpoint:${key}`, () => new SlidingWindow(window)),
+    ].filter((watched) => watched !== undefined)
+    this.#chains.set(key, chain)
+    return chain
+  }
+
+  #level(name: string, create: () => Level): Watched {
+    const known = this.#levels.get(name)
+    if (known !== undefined) return known
+    const watched = new Watched(name, create())
+    this.#levels.set(name, watched)
+    return watched
+  }
+}
+
+function increment<K>(counts: Map<K, number>, key: K): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1)
+}

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { MillraceError } from '../../src/job/errors.ts'
+import type { Platform } from '../../src/job/platform.ts'
+import { definePlatform } from '../../src/platforms/define.ts'
+import { jobOf, recordedContext } from './recorded-context.ts'
+
+const notes = definePlatform({
+  name: 'notes',
+  origin: 'https://notes.example/api',
+  credentials: z.object({ key: z.string() }),
+  endpoints: {
+    note: { path: '/notes/:id', response: z.object({ stars: z.number(), next: z.string().optional() }) },
+    token: { path: '/token', method: 'POST', response: z.object({ token: z.string() }), authorised: false },
+  },
+  async authorise({ key }, { get }) {
+    const reply = await get('token', { form: { key: key.trim() } })
+    return { headers: { authorization: reply.token.toUpperCase() } }
+  },
+  jobs: {
+    stars: {
+      params: z.object({ factor: z.int().default(2) }),
+      first: 'note',
+      async run(job, { get, paginate }) {
+        const { stars } = await get('note', { path: { id: job.creatorId } })
+        let sum = stars * job.params.factor
+        const next = (page: { next?: string | undefined }) =>
+          page.next ? { path: { id: page.next } } : undefined
+        for await (const page of paginate('note', { path: { id: 'a' } }, next)) sum += page.stars
+        return { data: sum }
+      },
+    },
+  },
+})
+
+test('endpoint names, replies and params keep their types inside and outside of a platform', async () => {
+  const { context, calls } = recordedContext(notes, {
+    note: [{ stars: 3 }, { stars: 1, next: 'b' }, { stars: 1 }],
+  })
+  const harvest = await notes.jobs.stars.run(jobOf(notes.jobs.stars, 'x', {}), context)
+  assert.equal(harvest.data, 8)
+  assert.deepEqual(
+    calls.map((call) => call.path?.id),
+    ['x', 'a', 'b'],
+  )
+
+  // Only the compiler looks at what follows.
+  const held: Platform[] = [notes]
+  assert.equal(held.length, 1)
+  const wrong = () => {
+    // @ts-expect-error: there is no such endpoint
+    void context.get('nothing')
+    // @ts-expect-error: factor is a number
+    jobOf(notes.jobs.stars, 'x', { factor: 'two' })
+  }
+  assert.equal(typeof wrong, 'function')
+})
+
+test('names everything that is wrong with a definition at once', () => {
+  const broken = {
+    name: 'My Notes',
+    origin: 'notes.example',
+    credentials: {},
+    throttled: 429,
+    endpoints: {
+      Note: { path: '/a', response: z.any() },
+      list: { path: 'list?all=1', method: 'PUT', cost: 0 },
+    },
+    jobs: { stars: { params: {}, first: 'note' } },
+  }
+  assert.throws(
+    () => definePlatform(broken as never),
+    (error) => {
+      assert.ok(error instanceof MillraceError)
+      assert.equal(error.kind, 'usage')
+      assert.equal(error.code, 'PLATFORM_INVALID')
+      for (const part of [
+        'name "My Notes"',
+        'origin "notes.example"',
+        'credentials: expected a zod schema',
+        'throttled: found 429, expected a function',
+        'endpoints.Note: expected a lower-case word',
+        'endpoints.list.path "list?all=1"',
+        'endpoints.list.method "PUT"',
+        'endpoints.list.cost 0',
+        'endpoints.list.response',
+        'jobs.stars.params',
+        'jobs.stars.first "note": expected one of the endpoints Note, list',
+        'jobs.stars.run: found nothing, expected a function',
+      ]) {
+        assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)
+      }
+      return true
+    },
+  )
+})
+
+test('a platform needs an endpoint and a job type', () => {
+  const empty = {
+    name: 'empty',
+    origin: 'http://localhost:1',
+    credentials: z.object({}),
+    endpoints: {},
+    jobs: {},
+  }
+  assert.throws(() => definePlatform(empty), /at least one endpoint.*at least one job type/)
+  assert.throws(() => definePlatform(null as never), /found null, expected what definePlatform/)
+})
+
+test('a definition cannot be changed afterwards', () => {
+  assert.ok(Object.isFrozen(notes))
+})

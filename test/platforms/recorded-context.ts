@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import type { z } from 'zod'
+import { AttemptError } from '../../src/job/errors.ts'
+import type {
+  CallContext,
+  CallOptions,
+  Endpoints,
+  JsonReply,
+  Platform,
+  TypedJob,
+} from '../../src/job/platform.ts'
+
+/** A call that an adapter made. */
+export interface RecordedCall extends CallOptions {
+  readonly endpoint: string
+}
+
+/** What a platform answers to one call: a body, or an error as the engine would throw it. */
+export type Recorded = object | AttemptError
+
+/**
+ * A call context that answers from recorded replies, in order for each endpoint, through the endpoints' own schemas. `calls`
+ * holds what was asked. A call without a recording left fails the test.
+ */
+export function recordedContext<E extends Endpoints>(
+  platform: { readonly endpoints: E },
+  replies: Readonly<Record<string, readonly Recorded[]>>,
+): { context: CallContext<E>; calls: RecordedCall[] } {
+  const calls: RecordedCall[] = []
+  const left = new Map(Object.entries(replies).map(([name, list]) => [name, [...list]]))
+  const get = async (endpoint: string, options: CallOptions = {}): Promise<unknown> => {
+    calls.push({ endpoint, ...options })
+    const reply = left.get(endpoint)?.shift()
+    assert.ok(reply !== undefined, `no recorded reply is left for ${endpoint}`)
+    if (reply instanceof AttemptError) throw reply
+    return platform.endpoints[endpoint]!.response.parse(reply)
+  }
+  return { context: contextAround(get), calls }
+}
+
+/** The port around one way to call an endpoint. */
+export function contextAround<E extends Endpoints>(
+  get: (endpoint: string, options?: CallOptions) => Promise<unknown>,
+): CallContext<E> {
+  const context: CallContext = {
+    get: get as CallContext['get'],
+    async *paginate(endpoint, options, next, limits) {
+      let turn: CallOptions | undefined = options
+      for (let page = 0; turn !== undefined && page < (limits?.pagesMax ?? 50); page += 1) {
+        const reply = (await get(endpoint, turn)) as Parameters<typeof next>[0]
+        yield reply
+        const following = next(reply)
+        turn = JSON.stringify(following) === JSON.stringify(turn) ? undefined : following
+      }
+    },
+    signal: new AbortController().signal,
+    now: Date.now,
+  }
+  return context as unknown as CallContext<E>
+}
+
+/** A job with `params` as its type's schema completes them. */
+export function jobOf<P extends z.ZodType>(
+  type: { readonly params: P },
+  creatorId: string,
+  params: z.input<P>,
+  requestedAt = '2026-11-20T12:00:00Z',
+): TypedJob<z.output<P>> {
+  const requestedAtMs = Date.parse(requestedAt)
+  return {
+    id: 'job-1',
+    platform: 'p',
+    creatorId,
+    type: 't',
+    priority: 5,
+    requestedAtMs,
+    expiresAtMs: requestedAtMs + 86_400_000,
+    params: type.params.parse(params),
+    extra: {},
+    attempts: 0,
+    throttled: 0,
+    traceparent: undefined,
+  }
+}
+
+export function jsonReply(
+  endpoint: string,
+  status: number,
+  json: unknown,
+  headers: Record<string, string> = {},
+): JsonReply {
+  return { endpoint, status, headers, json }
+}
+
+/** The reason that a platform reads from a reply, as the pipeline asks: throttle first. */
+export function reasonOf(platform: Platform, reply: JsonReply): string | undefined {
+  return platform.throttled?.(reply)?.reason ?? platform.refused?.(reply)?.reason
+}

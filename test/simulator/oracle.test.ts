@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Oracle } from '../../src/simulator/oracle.ts'
+
+const LIMITS = {
+  global: { rate: 10, burst: 6 },
+  platforms: { youtube: { rate: 5, burst: 4 } },
+  endpoints: { 'youtube/channel': { limit: 3, windowMs: 1000 } },
+  defaultEndpoint: { limit: 2, windowMs: 1000 },
+}
+
+function levelOf(oracle: Oracle, name: string) {
+  const level = oracle.report().levels.find(({ level }) => level === name)
+  assert.ok(level, name)
+  return level
+}
+
+test('an arrival over one level is charged to none of them', () => {
+  const oracle = new Oracle(LIMITS, 0)
+  for (let call = 0; call < 3; call += 1) assert.ok(oracle.arrive('youtube', 'channel', 0).admitted)
+  const refused = oracle.arrive('youtube', 'channel', 0)
+  assert.deepEqual(refused, { admitted: false, waitMs: 1000, level: 'endpoint:youtube/channel' })
+  // The platform's bucket still has its fourth token, the global one its fourth, fifth and sixth.
+  assert.ok(oracle.arrive('youtube', 'videos', 0).admitted)
+  assert.equal(oracle.arrive('youtube', 'videos', 0).level, 'platform:youtube')
+  assert.ok(oracle.arrive('tiktok', 'user_info', 0).admitted)
+  assert.ok(oracle.arrive('tiktok', 'user_info', 0).admitted)
+  assert.equal(oracle.arrive('tiktok', 'token', 0).level, 'global')
+
+  const report = oracle.report()
+  assert.equal(report.arrivals, 9)
+  assert.equal(report.admitted, 6)
+  assert.equal(report.violations, 3)
+  assert.equal(levelOf(oracle, 'endpoint:youtube/channel').violations, 1)
+  assert.equal(levelOf(oracle, 'endpoint:youtube/channel').maxInWindow, 4)
+  assert.equal(levelOf(oracle, 'platform:youtube').violations, 1)
+  assert.equal(levelOf(oracle, 'global').violations, 1)
+  assert.equal(levelOf(oracle, 'global').peakUtilisation, 1)
+})
+
+test('utilisation is what was admitted over what the rate sustains', () => {
+  const oracle = new Oracle({ platforms: { tiktok: { rate: 2, burst: 1 } }, endpoints: {} }, 1_000_000)
+  for (let ms = 0; ms <= 10_000; ms += 1000) oracle.arrive('tiktok', 'user_info', ms)
+  const level = levelOf(oracle, 'platform:tiktok')
+  assert.equal(level.meanUtilisation, 11 / 20)
+  assert.equal(level.violations, 0)
+  assert.equal(level.firstArrivalMs, 1_000_000)
+  assert.equal(level.lastArrivalMs, 1_010_000)
+})
+
+test('a reset forgets the counts and remembers what was used', () => {
+  const oracle = new Oracle(LIMITS, 0)
+  for (let call = 0; call < 4; call += 1) oracle.arrive('youtube', 'channel', 0)
+  oracle.reset()
+  assert.equal(oracle.report().arrivals, 0)
+  assert.equal(levelOf(oracle, 'endpoint:youtube/channel').arrivals, 0)
+  assert.equal(oracle.arrive('youtube', 'channel', 1).admitted, false)
+})
+
+test('without limits everything is admitted', () => {
+  const oracle = new Oracle({ platforms: {}, endpoints: {} }, 0)
+  for (let call = 0; call < 1000; call += 1) assert.ok(oracle.arrive('instagram', 'user_media', 0).admitted)
+  assert.deepEqual(oracle.report().levels, [])
+})
