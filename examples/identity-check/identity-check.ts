@@ -7,8 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { AttemptError } from '../../src/job/errors.ts'
-import { definePlatform } from '../../src/platforms/index.ts'
+import { AttemptError, definePlatform } from '../../src/platforms/index.ts'
 
 const check = z.looseObject({
   check_id: z.string(),
@@ -68,7 +67,6 @@ export default definePlatform({
         birth_date: z.iso.date(),
         wait_s_max: z.int().min(0).max(120).default(60).describe('How long one run waits for the verdict.'),
       }),
-      first: 'order',
       async run(job, { get, signal }) {
         const { wait_s_max, ...person } = job.params
         // The register knows an order again by its reference. The job's id stays the same through every retry, so however often

@@ -34,10 +34,20 @@ export function parseJson(body: Buffer, options: ReadJsonOptions = {}): JsonResu
   }
   try {
     const text = body.toString('utf8')
-    return { json: JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text) }
+    const bare = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
+    return { json: LONG_INTEGER.test(bare) ? JSON.parse(bare, keepLongIntegers) : JSON.parse(bare) }
   } catch {
     return bad(describe(body, shape), body, options)
   }
+}
+
+/** Cheap, and may be wrong only in the harmless direction: a text with such digits is parsed with the slower reviver. */
+const LONG_INTEGER = /[:[,]\s*-?\d{16,}/
+
+/** An integer that a double cannot hold stays the text that it was: ids of 19 digits (TikTok's) would end in wrong ones. */
+function keepLongIntegers(_key: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
+  return context?.source !== undefined && /^-?\d+$/.test(context.source) ? context.source : value
 }
 
 interface Shape {

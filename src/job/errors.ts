@@ -47,7 +47,11 @@ export class AttemptError extends Error {
   constructor(
     reason: Reason,
     message: string,
-    options: { cause?: unknown; retryAfterMs?: number | undefined; blocks?: 'endpoint' | 'platform' | undefined } = {},
+    options: {
+      cause?: unknown
+      retryAfterMs?: number | undefined
+      blocks?: 'endpoint' | 'platform' | undefined
+    } = {},
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.reason = reason

@@ -27,7 +27,11 @@ export interface Fetcher {
    * Rejects with AttemptError (`timeout`, `connection`, `too_large`, `address_refused`, `bad_response`), or with the
    * signal's reason when aborted. No redirect is followed: a 3xx is a reply.
    */
-  fetch(request: FetchRequest, permit: Permit, options: { signal: AbortSignal; onArrived?: () => void }): Promise<Reply>
+  fetch(
+    request: FetchRequest,
+    permit: Permit,
+    options: { signal: AbortSignal; onArrived?: () => void },
+  ): Promise<Reply>
   /** How many requests the engine could send to that origin at once now: its free sockets, 0 while its breaker is open. */
   room(origin: string): number
 }

@@ -18,7 +18,11 @@ export const jobSchema = z
       .max(64)
       .describe('A defined platform: instagram, youtube, tiktok, or one of your own.'),
     creator_id: z.string().min(1).max(200).describe("The platform's id or handle of the creator."),
-    job_type: z.string().min(1).max(64).describe('What the adapter offers, e.g. full_profile_scrape, profile, media.'),
+    job_type: z
+      .string()
+      .min(1)
+      .max(64)
+      .describe('What the adapter offers, e.g. full_profile_scrape, profile, media.'),
     priority: z.int().min(1).max(10).default(5).describe('10 first; old jobs age upwards, none starves.'),
     job_id: z
       .string()
@@ -30,7 +34,10 @@ export const jobSchema = z
       .optional()
       .describe("RFC 3339. Default: the record's timestamp. It is the rows' logical time."),
     expires_at: instant.optional().describe('RFC 3339. Default: requested_at plus 24 hours.'),
-    params: z.record(z.string(), z.unknown()).optional().describe("The adapter's own, checked by its schema."),
+    params: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe("The adapter's own, checked by its schema."),
   })
   .meta({ id: 'Job', title: 'A millrace job' })
 
@@ -103,7 +110,8 @@ const VALUE_BYTES_MAX = 1024 * 1024
  */
 export function parseJob(record: SourceRecord): ParsedJob {
   const { value } = record
-  if (value === null || value.length === 0) return { malformed: 'The value is empty; expected a job in JSON.' }
+  if (value === null || value.length === 0)
+    return { malformed: 'The value is empty; expected a job in JSON.' }
   if (value.length > VALUE_BYTES_MAX) {
     return { malformed: `The value has ${value.length} bytes; expected at most ${VALUE_BYTES_MAX}.` }
   }
@@ -117,12 +125,15 @@ export function parseJob(record: SourceRecord): ParsedJob {
   try {
     json = JSON.parse(text)
   } catch (error) {
-    return { malformed: `The value is not JSON: ${error instanceof Error ? error.message.slice(0, 300) : ''}` }
+    return {
+      malformed: `The value is not JSON: ${error instanceof Error ? error.message.slice(0, 300) : ''}`,
+    }
   }
   const parsed = jobSchema.safeParse(json)
   if (!parsed.success) return { malformed: describeIssues(parsed.error) }
 
-  const { platform, creator_id, job_type, priority, job_id, requested_at, expires_at, params, ...extra } = parsed.data
+  const { platform, creator_id, job_type, priority, job_id, requested_at, expires_at, params, ...extra } =
+    parsed.data
   const origin = originOf(record)
   const requestedAtMs = requested_at === undefined ? origin.timestampMs : Date.parse(requested_at)
   return {

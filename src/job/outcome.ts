@@ -21,7 +21,12 @@ export type Outcome =
   | { readonly status: 'done'; readonly harvest: Harvest; readonly observedAtMs: number }
   | { readonly status: 'skipped'; readonly reason: 'fresh' }
   | { readonly status: 'retry'; readonly reason: Reason; readonly message: string; readonly delayMs: number }
-  | { readonly status: 'dead'; readonly reason: Reason; readonly message: string; readonly observedAtMs?: number }
+  | {
+      readonly status: 'dead'
+      readonly reason: Reason
+      readonly message: string
+      readonly observedAtMs?: number
+    }
 
 /** The statuses that end a job. */
 export type TerminalStatus = 'done' | 'skipped' | 'dead'

@@ -87,8 +87,6 @@ export type TypedJob<Params> = Omit<Job, 'params'> & { readonly params: Params }
 export interface JobType<Params extends z.ZodType = z.ZodType, E extends Endpoints = Endpoints> {
   /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
   readonly params: Params
-  /** The endpoint of its first call: where the job waits, and is counted, before it starts. */
-  readonly first: keyof E & string
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }
 

@@ -37,6 +37,8 @@ export interface Ending {
   readonly delivery: Delivery
   /** Null for a record that is no job. */
   readonly job: Job | null
+  /** As the platform normalises it: `@Foo` and `foo` are one creator. Results keep what the producer wrote. */
+  readonly creatorId: string
   /** The platform's and job type's names as metrics may carry them: known ones, or `unknown`. */
   readonly labels: { readonly platform: string; readonly job_type: string }
   readonly startedAtMs: number
@@ -139,7 +141,7 @@ export class Completion {
     const { publisher, metrics } = this.#ports
     const { job, delivery, signal, attempts, throttled } = ending
     // What was not fetched has no row; that the creator is gone is a fact about them.
-    const rows: Row[] = job !== null && reason === 'not_found' ? [goneRow(job)] : []
+    const rows: Row[] = job !== null && reason === 'not_found' ? [goneRow(ending.creatorId)] : []
     if (job !== null && ending.labels.platform !== 'unknown') {
       await this.#write(ending, job, rows, observedAtMs, 'dead', reason)
     }
@@ -182,7 +184,7 @@ export class Completion {
       {
         jobId: job.id,
         platform: job.platform,
-        creatorId: job.creatorId,
+        creatorId: ending.creatorId,
         tsMs: job.requestedAtMs,
         observedAtMs,
         rows: [
@@ -239,11 +241,11 @@ function pictureRows(picture: PictureOutcome): PictureRow[] {
   }))
 }
 
-function goneRow(job: Job): Row {
+function goneRow(handle: string): Row {
   return {
     table: 'creators',
     name: '',
-    handle: job.creatorId,
+    handle,
     biography: '',
     verified: false,
     gone: true,

@@ -10,4 +10,6 @@ export interface Errand {
   readonly tally: Tally
   /** When the platform last answered, Unix ms; written by the call, read for `observed_at`. */
   observedAtMs: number
+  /** The creator's id as the platform normalises it, under which rows are written; the job's own until it is known. */
+  creatorId: string
 }

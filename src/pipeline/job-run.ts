@@ -39,15 +39,15 @@ export async function runJob(
   }
   const params = type.params.safeParse(job.params)
   if (!params.success) return dead('invalid_params', `params: ${describeIssues(params.error)}`)
-  let creatorId: string
   try {
-    creatorId = platform.creatorId?.(job.creatorId) ?? job.creatorId
+    errand.creatorId = platform.creatorId?.(job.creatorId) ?? job.creatorId
   } catch (error) {
     return dead('invalid_params', `creator_id: ${messageOf(error)}`)
   }
 
   try {
-    const harvest = await type.run({ ...job, creatorId, params: params.data }, contextOf(upstream, errand))
+    const typed = { ...job, creatorId: errand.creatorId, params: params.data }
+    const harvest = await type.run(typed, contextOf(upstream, errand))
     return { status: 'done', harvest, observedAtMs: errand.observedAtMs }
   } catch (error) {
     if (errand.signal.aborted) return ABANDONED

@@ -108,6 +108,7 @@ export class Pipeline {
       signal: signals.attempts,
       tally,
       observedAtMs: startedAtMs,
+      creatorId: job?.creatorId ?? '',
     }
 
     if (job !== null) {
@@ -124,6 +125,7 @@ export class Pipeline {
       const ending: Ending = {
         delivery,
         job,
+        creatorId: errand.creatorId,
         labels,
         startedAtMs,
         // The attempt that succeeded counts too; one that failed is in the tally.

@@ -44,8 +44,6 @@ export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J 
 export interface DefinedJob<E extends Endpoints, Params extends z.ZodType> {
   /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
   readonly params: Params
-  /** The endpoint of its first call: where the job waits, and is counted, before it starts. */
-  readonly first: keyof E & string
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }
 
@@ -61,8 +59,8 @@ export type DefinedPlatform<E extends Endpoints, C extends z.ZodType, J extends 
   Pick<PlatformDefinition<E, C, J>, 'endpoints' | 'credentials' | 'jobs'>
 
 /**
- * Defines a platform: returns its argument, checked and frozen. Endpoint names and response types flow into `get`, `paginate`
- * and `first`; the `params` schema of each job type flows into its `run`. Throws MillraceError `PLATFORM_INVALID` (kind
+ * Defines a platform: returns its argument, checked and frozen. Endpoint names and response types flow into `get` and
+ * `paginate`; the `params` schema of each job type flows into its `run`. Throws MillraceError `PLATFORM_INVALID` (kind
  * `usage`) that names everything that is wrong.
  */
 export function definePlatform<
@@ -136,18 +134,15 @@ function problemsOfEndpoints(endpoints: unknown): string[] {
   })
 }
 
-function problemsOfJobs(jobs: unknown, endpoints: readonly string[]): string[] {
+function problemsOfJobs(jobs: unknown): string[] {
   if (!isObject(jobs) || Object.keys(jobs).length === 0) return ['jobs: expected at least one job type']
   return Object.entries(jobs).flatMap(([name, job]) => {
     const at = `jobs.${name}`
     if (!WORD.test(name)) return [`${at}: expected ${WORD_MEANT} as its name`]
-    if (!isObject(job)) return [`${at}: found ${shown(job)}, expected { params, first, run }`]
+    if (!isObject(job)) return [`${at}: found ${shown(job)}, expected { params, run }`]
     const problems: string[] = []
     if (!isSchema(job.params))
       problems.push(`${at}.params: expected a zod schema (z.object({}) when there are none)`)
-    if (typeof job.first !== 'string' || !endpoints.includes(job.first)) {
-      problems.push(`${at}.first ${shown(job.first)}: expected one of the endpoints ${endpoints.join(', ')}`)
-    }
     if (typeof job.run !== 'function')
       problems.push(`${at}.run: found ${shown(job.run)}, expected a function`)
     return problems

@@ -1,4 +1,14 @@
 /** What a platform's file may use: `definePlatform`, and the helpers that the built-in platforms use themselves. */
+export { AttemptError } from '../job/errors.ts'
+export type { FollowUp, Harvest } from '../job/outcome.ts'
+export type {
+  Authorisation,
+  CallContext,
+  CallOptions,
+  JsonReply,
+  Refusal,
+  Throttle,
+} from '../job/platform.ts'
 export { parseCount } from './count.ts'
 export { definePlatform, problemsOf } from './define.ts'
 export { emailIn } from './email.ts'

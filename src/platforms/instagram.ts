@@ -90,7 +90,6 @@ export const instagram = definePlatform({
   jobs: {
     full_profile_scrape: {
       params: z.object({ pictures_max: picturesMax.default(3) }),
-      first: 'user_profile',
       async run(job, context) {
         const profile = await profileOf(job.creatorId, context)
         if (profile.numbers.posts === 0) return profileHarvest(profile)
@@ -100,7 +99,6 @@ export const instagram = definePlatform({
     },
     profile: {
       params: z.object({}),
-      first: 'user_profile',
       async run(job, context) {
         return profileHarvest(await profileOf(job.creatorId, context))
       },
@@ -111,7 +109,6 @@ export const instagram = definePlatform({
         cursor: z.string().optional().describe('Where an earlier job stopped.'),
         pictures_max: picturesMax.default(0),
       }),
-      first: 'user_media',
       async run(job, context) {
         const posts: Post[] = []
         let cursor = job.params.cursor
@@ -141,7 +138,6 @@ export const instagram = definePlatform({
         media_ids: z.array(z.string().regex(/^\d+$/)).min(1).max(50),
         pictures_max: picturesMax.default(0),
       }),
-      first: 'media_details',
       async run(job, context) {
         const posts: Post[] = []
         for (const media_id of job.params.media_ids) {

@@ -103,7 +103,6 @@ export const tiktok = definePlatform({
     full_profile_scrape: {
       // Research replies have no still picture of a video: the avatar is the only one, whatever `pictures_max` says.
       params: z.object({ pictures_max: picturesMax.default(3), days }),
-      first: 'user_info',
       async run(job, context) {
         const profile = await profileOf(job.creatorId, context)
         if (profile.numbers.posts === 0) return profileHarvest(profile)
@@ -114,7 +113,6 @@ export const tiktok = definePlatform({
     },
     profile: {
       params: z.object({}),
-      first: 'user_info',
       async run(job, context) {
         return profileHarvest(await profileOf(job.creatorId, context))
       },
@@ -131,7 +129,6 @@ export const tiktok = definePlatform({
           .describe('Where an earlier job stopped, with its search_id.'),
         search_id: z.string().optional(),
       }),
-      first: 'video_query',
       async run(job, context) {
         const { pages_max, rest, cursor, search_id } = job.params
         const period = periodOf(job.requestedAtMs, job.params.end_date, job.params.days)

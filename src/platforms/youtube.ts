@@ -93,7 +93,6 @@ export const youtube = definePlatform({
   jobs: {
     full_profile_scrape: {
       params: z.object({ pictures_max: picturesMax.default(3) }),
-      first: 'channel',
       async run(job, context) {
         const { profile, uploads } = await channelOf(job.creatorId, context)
         if (uploads === undefined || profile.numbers.posts === 0) return profileHarvest(profile)
@@ -103,7 +102,6 @@ export const youtube = definePlatform({
     },
     profile: {
       params: z.object({}),
-      first: 'channel',
       async run(job, context) {
         const { profile } = await channelOf(job.creatorId, context)
         return profileHarvest(profile)
@@ -111,7 +109,6 @@ export const youtube = definePlatform({
     },
     media: {
       params: z.object({ ...pageParams(PAGE_ITEMS_MAX), pictures_max: picturesMax.default(0) }),
-      first: 'channel',
       async run(job, context) {
         const { uploads } = await channelOf(job.creatorId, context)
         if (uploads === undefined) return mediaHarvest([], 0)
@@ -126,7 +123,6 @@ export const youtube = definePlatform({
         ...pageParams(PAGE_ITEMS_MAX),
         pictures_max: picturesMax.default(0),
       }),
-      first: 'playlist_items',
       run: (job, context) => readUploads(job.params, context),
     },
   },

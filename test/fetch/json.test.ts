@@ -54,3 +54,15 @@ test('shows no secret that an error page repeats', () => {
   assert.match(message, /channels\?part=…&key=…/)
   assert.doesNotMatch(whatIsWrong('{"access_token":"SECRET4'), /SECRET/)
 })
+
+test('keeps integers that a double cannot hold as text, and other numbers as numbers', () => {
+  const body = Buffer.from(
+    '{"id":7423891234567890123,"n":9007199254740991,"f":1.2345678901234567,"text":":7423891234567890123"}',
+  )
+  assert.deepEqual(readJson(body), {
+    id: '7423891234567890123',
+    n: 9007199254740991,
+    f: 1.2345678901234567,
+    text: ':7423891234567890123',
+  })
+})

@@ -213,7 +213,6 @@ const COUNTER = {
   jobs: {
     profile: {
       params: z.object({ pictures: z.array(z.string()).default([]), pages: z.number().default(0) }),
-      first: 'count' as const,
       run: async (job, { get }) => {
         const { pictures, pages } = job.params as { pictures: string[]; pages: number }
         const { count } = (await get('count', { path: { creator: job.creatorId } })) as { count: number }
@@ -227,7 +226,6 @@ const COUNTER = {
     },
     broken: {
       params: z.object({}),
-      first: 'count' as const,
       run: async () => {
         throw new TypeError('a mistake in the adapter')
       },
@@ -258,6 +256,7 @@ test('stores pictures, then rows, then follow-ups, then the result, and only the
   assert.equal(result?.pictures_rejected[0]?.reason, 'picture_rejected')
   assert.deepEqual(result?.data, { count: 7 })
   const [rows] = bench.written
+  assert.equal(rows?.creatorId, 'ada')
   assert.equal(rows?.tsMs, 1_700_000_000_000)
   assert.deepEqual(
     rows?.rows.map((row) => row.table),

@@ -21,7 +21,6 @@ const notes = definePlatform({
   jobs: {
     stars: {
       params: z.object({ factor: z.int().default(2) }),
-      first: 'note',
       async run(job, { get, paginate }) {
         const { stars } = await get('note', { path: { id: job.creatorId } })
         let sum = stars * job.params.factor
@@ -67,7 +66,7 @@ test('names everything that is wrong with a definition at once', () => {
       Note: { path: '/a', response: z.any() },
       list: { path: 'list?all=1', method: 'PUT', cost: 0 },
     },
-    jobs: { stars: { params: {}, first: 'note' } },
+    jobs: { stars: { params: {} } },
   }
   assert.throws(
     () => definePlatform(broken as never),
@@ -86,7 +85,6 @@ test('names everything that is wrong with a definition at once', () => {
         'endpoints.list.cost 0',
         'endpoints.list.response',
         'jobs.stars.params',
-        'jobs.stars.first "note": expected one of the endpoints Note, list',
         'jobs.stars.run: found nothing, expected a function',
       ]) {
         assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)
