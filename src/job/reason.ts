@@ -11,7 +11,7 @@ export const REASONS = {
   malformed: {
     kind: 'content',
     what: 'The record is not JSON, or not a job by its schema.',
-    act: 'Fix the producer; `millrace dlq show` prints the record and which field is wrong.',
+    act: 'Fix the producer; the dead letter’s header `millrace-message` says which field is wrong.',
   },
   unknown_platform: {
     kind: 'content',

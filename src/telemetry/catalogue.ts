@@ -10,6 +10,8 @@ export interface MetricDefinition {
   readonly buckets?: readonly number[]
   /** When on-call looks at it. */
   readonly look: string
+  /** Why it exists although no dashboard and no alert shows it. */
+  readonly unused?: string
 }
 
 const SECONDS_SHORT = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -250,9 +252,9 @@ export const CATALOGUE = {
   },
   event_loop_delay_seconds: {
     type: 'gauge',
-    help: 'Delay of the event loop over the last scrape interval, by quantile.',
+    help: 'How late the event loop runs what is due, as p50, p99 and max, over the last 15 to 30 seconds.',
     unit: 'seconds',
-    labels: ['quantile'],
+    labels: ['stat'],
     look: 'everything is slow at once.',
   },
   daemon_ready: {
@@ -261,6 +263,13 @@ export const CATALOGUE = {
     unit: 'count',
     labels: [],
     look: 'an alert says that a sink is away.',
+  },
+  platform_paused: {
+    type: 'gauge',
+    help: '1 while a platform is paused because most of its last jobs died for reasons that are not their content’s.',
+    unit: 'count',
+    labels: ['platform'],
+    look: 'an alert says so, or one platform’s jobs stay in Kafka.',
   },
   sink_healthy: {
     type: 'gauge',

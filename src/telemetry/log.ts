@@ -10,6 +10,8 @@ export interface LogOptions {
   readonly pretty: boolean
   /** Values that must never appear in a line, wherever they stand: keys, tokens, passwords. */
   readonly secrets: readonly string[]
+  /** Default: standard error. */
+  readonly file?: string
 }
 
 /** Shorter values would redact ordinary words. */
@@ -22,8 +24,8 @@ const SECRET_LENGTH_MIN = 6
 export function createLog(options: LogOptions): Log {
   const redact = redactor(options.secrets)
   const destination = options.pretty
-    ? pretty({ colorize: true, destination: 2, ignore: 'pid,hostname' })
-    : pino.destination({ dest: 2, sync: false })
+    ? pretty({ colorize: true, destination: options.file ?? 2, ignore: 'pid,hostname' })
+    : pino.destination({ dest: options.file ?? 2, sync: false })
   return pino(
     {
       level: options.level,
@@ -46,6 +48,9 @@ export function redactor(secrets: readonly string[]): (text: string) => string {
   }
   if (forms.size === 0) return (text) => text
   const ordered = [...forms].sort((a, b) => b.length - a.length)
-  const pattern = new RegExp(ordered.map((form) => form.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g')
+  const pattern = new RegExp(
+    ordered.map((form) => form.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'),
+    'g',
+  )
   return (text) => text.replaceAll(pattern, '[redacted]')
 }

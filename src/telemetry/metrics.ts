@@ -16,8 +16,18 @@ export type Metrics = { readonly [Name in MetricName]: InstrumentOf<(typeof CATA
 export const METRIC_PREFIX = 'millrace_'
 
 /**
+ * Gauges of prom-client that end in `_total`, which only counters may: `promtool check metrics` objects, and as OpenMetrics
+ * they would be wrong. Each is the sum of a labelled gauge that stays (`nodejs_active_resources`, …).
+ */
+const MISNAMED_DEFAULTS = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+]
+
+/**
  * Registers the whole catalogue on a registry of its own; nothing global, so that a process (a test) can hold several.
- * `defaults` adds prom-client's `process_*` and `nodejs_*`.
+ * `defaults` adds prom-client's `process_*` and `nodejs_*`, less three that are misnamed.
  */
 export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
   const registry = new Registry()
@@ -33,7 +43,10 @@ export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
     else if (definition.type === 'gauge') instruments[name] = new Gauge(base)
     else instruments[name] = new Histogram({ ...base, buckets: [...(definition.buckets ?? [])] })
   }
-  if (options.defaults === true) collectDefaultMetrics({ register: registry })
+  if (options.defaults === true) {
+    collectDefaultMetrics({ register: registry })
+    for (const name of MISNAMED_DEFAULTS) registry.removeSingleMetric(name)
+  }
   // Built from the very catalogue that the type is computed from.
   return instruments as Metrics
 }

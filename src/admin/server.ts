@@ -1,0 +1,284 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { messageOf } from '../job/errors.ts'
+import {
+  OPENMETRICS_TEXT,
+  openMetrics,
+  PROMETHEUS_TEXT,
+  prefersOpenMetrics,
+} from '../telemetry/exposition.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { EventStream } from './events.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { listen } from './listen.ts'
+import { type ConsolePage, loadConsolePage } from './page.ts'
+import { secure, send, sendJson } from './respond.ts'
+import type { Status, StatusSource } from './status.ts'
+
+export interface AdminOptions {
+  /** Default 127.0.0.1: there is no password, so who should see it from elsewhere is for you to decide. */
+  readonly host: string
+  /** 0 takes any free port; `start` returns which. */
+  readonly port: number
+  /** How long the event loop may stand still before `/livez` fails. Default 10,000. */
+  readonly standstillMsMax?: number
+  /** Between two events of the console. Default 1,000. */
+  readonly eventsIntervalMs?: number
+  /** Consoles that may look on at once. Default 16. */
+  readonly eventClientsMax?: number
+  /** Unread bytes of a console after which it is dropped. Default 1 MiB. */
+  readonly eventBacklogBytesMax?: number
+}
+
+export interface AdminPorts {
+  readonly source: StatusSource
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Called ahead of every scrape: whatever is measured at that moment, such as EventLoopMonitor.record. */
+  readonly beforeScrape?: readonly (() => void | Promise<void>)[]
+}
+
+export interface AdminAddress {
+  readonly host: string
+  readonly port: number
+  /** Without a slash at the end. */
+  readonly url: string
+}
+
+const STATUS_MS_MAX = 5_000
+const PREPARE_MS_MAX = 1_000
+const CONNECTIONS_MAX = 256
+
+/** On a busy daemon a page asks for a picture when newer ones have long pushed it out of the status. */
+const NAMED_PICTURES_MAX = 1_000
+
+/** Open connections get this long to end by themselves when the server stops. */
+const STOP_GRACE_MS = 1_000
+
+/**
+ * The admin port: `/metrics`, `/livez`, `/readyz`, `/status`, the console at `/` and its `/events`. It only reads, never
+ * changes anything. Start it first and stop it last, so that probes are answered throughout.
+ */
+export class AdminServer {
+  readonly #options: AdminOptions
+  readonly #ports: AdminPorts
+  readonly #heartbeat: Heartbeat
+  readonly #events: EventStream
+  readonly #textOfMetrics = shared(() => this.#renderMetrics())
+  readonly #status = shared(() => this.#askStatus())
+  /** Keys of pictures, oldest first. */
+  readonly #named = new Set<string>()
+  #page: ConsolePage | undefined
+  #server: Server | undefined
+  #address: AdminAddress | undefined
+
+  constructor(options: AdminOptions, ports: AdminPorts) {
+    this.#options = options
+    this.#ports = ports
+    const { standstillMsMax, eventsIntervalMs, eventClientsMax, eventBacklogBytesMax } = options
+    this.#heartbeat = new Heartbeat(standstillMsMax === undefined ? {} : { standstillMsMax })
+    this.#events = new EventStream({
+      produce: () => this.#event(),
+      ...(eventsIntervalMs !== undefined && { intervalMs: eventsIntervalMs }),
+      ...(eventClientsMax !== undefined && { clientsMax: eventClientsMax }),
+      ...(eventBacklogBytesMax !== undefined && { backlogBytesMax: eventBacklogBytesMax }),
+    })
+  }
+
+  /** Where it listens; undefined while it does not. */
+  get address(): AdminAddress | undefined {
+    return this.#address
+  }
+
+  /** Listens. Throws MillraceError (`ADMIN_LISTEN`) naming address and setting when it cannot. */
+  async start(): Promise<AdminAddress> {
+    if (this.#address !== undefined) return this.#address
+    this.#page = await loadConsolePage()
+    const server = createServer(
+      {
+        maxHeaderSize: 8 * 1024,
+        headersTimeout: 5_000,
+        requestTimeout: 10_000,
+        keepAliveTimeout: 30_000,
+        connectionsCheckingInterval: 2_000,
+      },
+      (request, response) => {
+        this.#answer(request, response).catch((error: unknown) => this.#fail(request, response, error))
+      },
+    )
+    server.maxHeadersCount = 64
+    server.maxConnections = CONNECTIONS_MAX
+    await listen(server, this.#options)
+    server.on('error', (error) => this.#ports.log.error({ err: error }, 'the admin server has a problem'))
+    this.#server = server
+    this.#heartbeat.start()
+    const { address, family, port } = server.address() as AddressInfo
+    this.#address = {
+      host: address,
+      port,
+      url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+    }
+    return this.#address
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    this.#address = undefined
+    this.#heartbeat.stop()
+    this.#events.stop()
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    server.closeIdleConnections()
+    const forced = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS)
+    await closed
+    clearTimeout(forced)
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    secure(response)
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('allow', 'GET, HEAD')
+      return send(response, 405, 'text/plain', 'This port only answers GET and HEAD.\n')
+    }
+    const path = (request.url ?? '/').split('?', 1)[0]!
+    switch (path) {
+      case '/livez':
+        return this.#livez(response)
+      case '/readyz': {
+        const { ready, reasons } = this.#ports.source.ready()
+        return sendJson(response, ready ? 200 : 503, JSON.stringify({ ready, reasons }))
+      }
+      case '/metrics': {
+        const text = await this.#textOfMetrics()
+        if (!prefersOpenMetrics(request.headers.accept)) return send(response, 200, PROMETHEUS_TEXT, text)
+        return send(response, 200, OPENMETRICS_TEXT, openMetrics(text))
+      }
+    }
+    // Beyond this line is what people look at in a browser, and what another site's page must not reach through it.
+    if (this.#misdirected(request)) {
+      return send(
+        response,
+        421,
+        'text/plain',
+        'The console listens on loopback only: open it as localhost.\n',
+      )
+    }
+    if (path === '/') {
+      response.setHeader('content-security-policy', this.#page!.contentSecurityPolicy)
+      return send(response, 200, 'text/html; charset=utf-8', this.#page!.html)
+    }
+    if (request.headers['sec-fetch-site'] === 'cross-site') {
+      return send(response, 403, 'text/plain', 'Not for pages of another site.\n')
+    }
+    if (path === '/status') return sendJson(response, 200, JSON.stringify(await this.#status()))
+    if (path === '/events') return this.#connect(request, response)
+    if (path.startsWith('/pictures/')) return this.#picture(path, response)
+    send(response, 404, 'text/plain', 'Here are /, /metrics, /livez, /readyz, /status and /events.\n')
+  }
+
+  #livez(response: ServerResponse): void {
+    const { alive, standstillMs } = this.#heartbeat.check()
+    const reason = `The event loop stood still for ${(standstillMs / 1000).toFixed(1)} s.`
+    sendJson(response, alive ? 200 : 503, JSON.stringify(alive ? { alive } : { alive, reason }))
+  }
+
+  #connect(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#events.full) {
+      response.setHeader('retry-after', '10')
+      send(response, 503, 'text/plain', 'As many consoles as allowed look on already.\n')
+    } else if (request.method === 'HEAD') {
+      send(response, 200, 'text/event-stream; charset=utf-8', '')
+    } else {
+      this.#events.add(response)
+    }
+  }
+
+  /** Only pictures that a status has named lately: the port is no door into the store. */
+  async #picture(path: string, response: ServerResponse): Promise<void> {
+    const key = path.slice(1)
+    const body = this.#named.has(key) ? await this.#ports.source.picture?.(key) : null
+    const type = PICTURE_TYPES[key.slice(key.lastIndexOf('.') + 1)]
+    if (body === null || body === undefined || type === undefined) {
+      return send(response, 404, 'text/plain', 'No such picture among the newest.\n')
+    }
+    // The key is made of the content's hash, so what it names never changes.
+    response.setHeader('cache-control', 'private, max-age=3600, immutable')
+    send(response, 200, type, body)
+  }
+
+  /**
+   * A page of another site can point its own host name at 127.0.0.1 and read what it finds there (DNS rebinding); the
+   * Host header gives it away. Metrics and probes are left out: scrapers reach loopback under many names.
+   */
+  #misdirected(request: IncomingMessage): boolean {
+    if (!LOOPBACK.test(this.#options.host)) return false
+    const host = (request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+    return !LOOPBACK.test(host)
+  }
+
+  async #event(): Promise<string> {
+    const status = await this.#status()
+    return JSON.stringify({ ...status, ready: this.#ports.source.ready() })
+  }
+
+  async #askStatus(): Promise<Status> {
+    const status = await within(STATUS_MS_MAX, 'the status', this.#ports.source.status())
+    for (const key of status.pictures.newest) this.#named.add(key)
+    for (const key of this.#named) {
+      if (this.#named.size <= NAMED_PICTURES_MAX) break
+      this.#named.delete(key)
+    }
+    return status
+  }
+
+  async #renderMetrics(): Promise<string> {
+    for (const prepare of this.#ports.beforeScrape ?? []) {
+      try {
+        await within(PREPARE_MS_MAX, 'a metric', prepare())
+      } catch (error) {
+        // One figure less is better than no figures, least of all while something is wrong.
+        this.#ports.log.warn({ err: error }, 'a metric could not be read for a scrape')
+      }
+    }
+    return this.#ports.metrics.registry.metrics()
+  }
+
+  #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    this.#ports.log.error({ err: error, path: request.url }, 'the admin server could not answer')
+    if (response.headersSent) response.destroy()
+    else send(response, 500, 'text/plain', `${messageOf(error, 300)}\n`)
+  }
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
+
+const PICTURE_TYPES: Readonly<Record<string, string>> = {
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  png: 'image/png',
+  webp: 'image/webp',
+  avif: 'image/avif',
+}
+
+/** Who asks while an answer is under way gets that one: a crowd costs as much as one. */
+function shared<T>(work: () => Promise<T>): () => Promise<T> {
+  let underWay: Promise<T> | undefined
+  return () => {
+    underWay ??= work().finally(() => {
+      underWay = undefined
+    })
+    return underWay
+  }
+}
+
+async function within<T>(msMax: number, what: string, work: T | Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`${what} did not come within ${msMax} ms`)), msMax)
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
