@@ -68,12 +68,6 @@ const redis = z
     tls: tls.default(false),
     key_prefix: text.default('millrace').describe('Daemons that share limits share the prefix.'),
     command_timeout: duration({ min: '10ms', max: '30s' }).prefault('500ms'),
-    cold_start: z
-      .enum(['empty', 'full'])
-      .default('empty')
-      .describe(
-        'How to begin when Redis knows nothing of us: `empty` waits one window, in case it has lost what it knew.',
-      ),
   })
   .describe('Where daemons share their limits. Left out: limits in memory, for one daemon alone.')
 
@@ -100,7 +94,6 @@ const store = z
       region: text.default('us-east-1'),
       access_key_id: text.optional(),
       secret_access_key: text.optional(),
-      prefix: z.string().default(''),
       path_style: z.boolean().default(true),
     }),
   ])
@@ -158,6 +151,12 @@ const limits = z
       .prefault({ rate: 1, burst: 10 })
       .describe('For platforms of your own that have no limit here.'),
     default_endpoint: window.prefault({ limit: 60 }),
+    cold_start: z
+      .enum(['empty', 'full'])
+      .default('empty')
+      .describe(
+        'How to begin when nothing is known of what was sent before: `empty` waits one window, `full` trusts that nobody has called.',
+      ),
     jitter: duration({ min: '1ms', max: '30s' })
       .prefault('1s')
       .describe(

@@ -104,7 +104,7 @@ export function problemsOf(definition: unknown): string[] {
     }
   }
   problems.push(...problemsOfEndpoints(endpoints))
-  problems.push(...problemsOfJobs(jobs, isObject(endpoints) ? Object.keys(endpoints) : []))
+  problems.push(...problemsOfJobs(jobs))
   return problems
 }
 

@@ -1,0 +1,165 @@
+import { existsSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
+import { parseDuration } from '../config/values.ts'
+import { version } from '../version.ts'
+import { EXIT } from './exit.ts'
+import type { Terminal } from './terminal.ts'
+
+const DEFAULT_FILE = 'millrace.yaml'
+
+interface WithConfig {
+  readonly config?: string
+}
+
+/** Each command loads its own part of the program when it runs: the picture codec and the database are heavy. */
+
+/** Parses the command line, runs the command, and resolves with the exit code. Throws MillraceError for what `failure` explains. */
+export async function program(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode: number = EXIT.done
+  const root = new Command('millrace')
+    .description('Follow many creators: every permitted call used, none over the limit, no job lost.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+    })
+
+  const configOf = (options: WithConfig): Config => {
+    const file = options.config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null)
+    return loadConfig({ file, env: terminal.env })
+  }
+  const withConfig = (command: Command) =>
+    command.option('-c, --config <file>', `configuration (default: ./${DEFAULT_FILE})`)
+
+  withConfig(root.command('run'))
+    .description('run the daemon: take jobs from Kafka, or from NDJSON, until told to stop')
+    .option('-i, --input <file>', 'NDJSON of jobs when there is no Kafka; - is standard input')
+    .action(async (options: WithConfig & { input?: string }) => {
+      const { run } = await import('./run.ts')
+      exitCode = await run(
+        configOf(options),
+        { ...(options.input === undefined ? {} : { input: options.input }) },
+        terminal,
+      )
+    })
+
+  root
+    .command('demo')
+    .description('run the main job on embedded parts against the simulator, and show what came of it')
+    .option('--creators <n>', 'creators on each platform', whole(1, 10_000), 100)
+    .option(
+      '--folder <path>',
+      'where its data goes; a folder of an earlier demo is replaced',
+      './millrace-demo',
+    )
+    .option('--port <n>', 'port of the admin page; 0 takes any', whole(0, 65535), 9464)
+    .action(async (options: { creators: number; folder: string; port: number }) => {
+      const { demo } = await import('./demo.ts')
+      exitCode = await demo(options, terminal)
+    })
+
+  withConfig(root.command('check'))
+    .description('check the configuration, and whether each part answers')
+    .addOption(new Option('--json', 'print JSON'))
+    .action(async (options: WithConfig & { json?: boolean }) => {
+      const { check } = await import('./check.ts')
+      exitCode = await check(configOf(options), { json: options.json === true }, terminal)
+    })
+
+  withConfig(root.command('migrate'))
+    .description('bring the ClickHouse schema up to date')
+    .action(async (options: WithConfig) => {
+      const { migrateDatabase } = await import('./migrate.ts')
+      exitCode = await migrateDatabase(configOf(options), terminal)
+    })
+
+  withConfig(root.command('enqueue'))
+    .description('publish a job to Kafka, or NDJSON from standard input')
+    .argument('[platform]')
+    .argument('[creator_id]')
+    .argument('[job_type]')
+    .option('--priority <n>', '1 to 10', whole(1, 10))
+    .option('--params <json>', "the adapter's own parameters")
+    .option('--topic <name>', 'default: the first of kafka.topics')
+    .action(async (platform, creatorId, jobType, options) => {
+      const { enqueue } = await import('./enqueue.ts')
+      exitCode = await enqueue(configOf(options), { platform, creatorId, jobType, ...options }, terminal)
+    })
+
+  withConfig(root.command('query'))
+    .description('run a SELECT on the database, embedded or not')
+    .argument('<sql>')
+    .option('--data <folder>', 'folder of the embedded database')
+    .addOption(new Option('--json', 'print NDJSON'))
+    .action(async (sql: string, options: WithConfig & { data?: string; json?: boolean }) => {
+      const config = configOf(options)
+      const where =
+        options.data === undefined ? config : { ...config, data: options.data, clickhouse: undefined }
+      const { query } = await import('./query.ts')
+      exitCode = await query(where, { sql, json: options.json === true }, terminal)
+    })
+
+  root
+    .command('simulate')
+    .description('play the three platforms, enforce their limits, and say at /oracle what was seen')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <n>', '0 takes any free one', whole(0, 65535), 8480)
+    .option('--creators <n>', 'creators on each platform', whole(1, 1_000_000), 1000)
+    .option('--seed <n>', 'the same seed plays the same creators', whole(0, 2 ** 31 - 1), 1)
+    .option('--latency <duration>', 'of every reply', durationMs, 40)
+    .option('--jitter <duration>', 'added to it at random, up to this', durationMs, 40)
+    .option('--error-rate <share>', 'replies that are errors, 0 to 1', share, 0)
+    .option('--throttle-rate <share>', 'replies that say slow down although the limits are kept', share, 0)
+    .option('--missing <share>', 'creators that are not there', share, 0.01)
+    .option('--private <share>', 'creators that are private', share, 0.01)
+    .option('--broken <share>', 'replies that are not what was promised', share, 0)
+    .option('--time-scale <n>', 'how much faster than life creators grow', whole(1, 1_000_000), 1)
+    .option('--limits <json>', 'what it enforces, or `open`; default: the published limits')
+    .action(async (options) => {
+      const { simulate } = await import('./simulate.ts')
+      exitCode = await simulate(options, terminal)
+    })
+
+  if (args.length === 0) {
+    terminal.stderr.write(root.helpInformation())
+    return EXIT.usage
+  }
+  try {
+    await root.parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    // Commander has said it already, in one line; help and version are no errors.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+    throw error
+  }
+  return exitCode
+}
+
+function whole(min: number, max: number) {
+  return (text: string): number => {
+    const number = Number(text)
+    if (text.trim() === '' || !Number.isInteger(number) || number < min || number > max) {
+      throw new InvalidArgumentError(
+        `found ${JSON.stringify(text)}, expected a whole number from ${min} to ${max}`,
+      )
+    }
+    return number
+  }
+}
+
+function share(text: string): number {
+  const number = Number(text)
+  if (text.trim() === '' || !(number >= 0 && number <= 1)) {
+    throw new InvalidArgumentError(`found ${JSON.stringify(text)}, expected a share from 0 to 1`)
+  }
+  return number
+}
+
+function durationMs(text: string): number {
+  const ms = text === '0' ? 0 : parseDuration(text)
+  if (ms === undefined)
+    throw new InvalidArgumentError(`found ${JSON.stringify(text)}, expected a duration such as 50ms or 2s`)
+  return ms
+}

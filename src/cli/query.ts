@@ -1,0 +1,41 @@
+import type { Config } from '../config/schema.ts'
+import { MillraceError } from '../job/errors.ts'
+import { openEngine } from '../parts/timeseries.ts'
+import { select } from '../timeseries/engine.ts'
+import { EXIT } from './exit.ts'
+import { table } from './table.ts'
+import type { Terminal } from './terminal.ts'
+
+/** `millrace query`: runs a SELECT on the database, embedded or not, and prints what comes back. */
+export async function query(
+  config: Config,
+  options: { sql: string; json: boolean },
+  terminal: Terminal,
+): Promise<number> {
+  if (!/^\s*(select|with|show|describe|explain)\b/i.test(options.sql)) {
+    throw new MillraceError('USAGE', 'query: expected a SELECT (or WITH, SHOW, DESCRIBE, EXPLAIN)', {
+      kind: 'usage',
+    })
+  }
+  const engine = openEngine(config)
+  try {
+    await engine.open()
+    const rows = await select<Record<string, unknown>>(engine, options.sql.replace(/;\s*$/, ''))
+    if (options.json) {
+      for (const row of rows) terminal.stdout.write(`${JSON.stringify(row)}\n`)
+      return EXIT.done
+    }
+    const names = Object.keys(rows[0] ?? {})
+    const columns = names.map((title) => ({ title, numeric: typeof rows[0]?.[title] === 'number' }))
+    const cells = rows.map((row) => names.map((name) => shown(row[name])))
+    terminal.stdout.write(rows.length === 0 ? 'no rows\n' : `${table(columns, cells)}\n`)
+    return EXIT.done
+  } finally {
+    await engine.close()
+  }
+}
+
+function shown(value: unknown): string | number {
+  if (typeof value === 'number' || typeof value === 'string') return value
+  return JSON.stringify(value) ?? ''
+}

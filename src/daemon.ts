@@ -1,0 +1,291 @@
+import { AdminServer } from './admin/server.ts'
+import type { Status } from './admin/status.ts'
+import type { Config } from './config/schema.ts'
+import { secretsOf } from './config/secrets.ts'
+import { FetchEngine } from './fetch/engine.ts'
+import { isPermitLate } from './fetch/errors.ts'
+import { readJson, sampleOf } from './fetch/json.ts'
+import { retryAfterMs } from './fetch/retry-after.ts'
+import { MillraceError } from './job/errors.ts'
+import { openImages } from './parts/images.ts'
+import { type Input, openIntake } from './parts/intake.ts'
+import { topicsOf } from './parts/kafka.ts'
+import { openLimiter } from './parts/limits.ts'
+import { type ConfiguredPlatform, platformsOf } from './parts/platforms.ts'
+import { openPublisher } from './parts/publisher.ts'
+import { openStore } from './parts/store.ts'
+import { openEngine } from './parts/timeseries.ts'
+import { Completion } from './pipeline/completion.ts'
+import { DeadBreaker } from './pipeline/dead-breaker.ts'
+import { PermitDesk } from './pipeline/permit-desk.ts'
+import { Pipeline } from './pipeline/pipeline.ts'
+import type { RetryPolicy } from './pipeline/retry-policy.ts'
+import { Upstream } from './pipeline/upstream.ts'
+import { ReadinessWatch } from './readiness.ts'
+import { StatusBoard } from './status-board.ts'
+import { EventLoopMonitor } from './telemetry/event-loop.ts'
+import { type Log, redactor } from './telemetry/log.ts'
+import { createMetrics } from './telemetry/metrics.ts'
+import type { Engine } from './timeseries/engine.ts'
+import { TimeSeriesSink } from './timeseries/row-sink.ts'
+import { version } from './version.ts'
+
+export interface DaemonOptions {
+  readonly log: Log
+  readonly input: Input
+  /** Where relative paths of the configuration start. */
+  readonly directory: string
+  /** The UV_THREADPOOL_SIZE in effect. */
+  readonly uvThreads: number
+}
+
+export interface Daemon {
+  /** Resolves when a finite input has been worked off; rejects when the daemon cannot go on. */
+  readonly ended: Promise<'input worked off'>
+  /** `http://…` of the admin page, or null when it is switched off. */
+  readonly adminUrl: string | null
+  /** For reading what was written. Open until `stop` has resolved. */
+  readonly engine: Engine
+  status(): Promise<Status>
+  /** Drains within the deadline, flushes, commits, leaves the group, closes. Idempotent. */
+  stop(): Promise<void>
+}
+
+/** Native work on a picture does not end. Only SIGKILL ends the process then; the crash mark tells the next one of the picture. */
+export class StuckError extends MillraceError {
+  override readonly name = 'StuckError'
+
+  constructor() {
+    super('PICTURE_STUCK', 'a picture does not leave the codec: the process has to be ended by force')
+  }
+}
+
+/** Share of the drain's deadline after which attempts that are still under way are given up. */
+const ATTEMPTS_SHARE = 0.75
+
+/**
+ * Builds the daemon from its configuration and starts it, in the order in which data flows backwards: whoever stores first,
+ * whoever takes jobs last. What was started is stopped in reverse, also when a later part does not start. Throws
+ * MillraceError with one clear line.
+ */
+export async function startDaemon(config: Config, options: DaemonOptions): Promise<Daemon> {
+  const { log, input, directory, uvThreads } = options
+  const metrics = createMetrics({ defaults: true })
+  const ended = Promise.withResolvers<'input worked off'>()
+  // Whoever started us may stop us before looking at how we ended.
+  ended.promise.catch(() => {})
+  const onStuck = () => ended.reject(new StuckError())
+  const platforms = await platformsOf(config, directory)
+  const topics = topicsOf(config)
+  const retry: RetryPolicy = {
+    attemptsMax: config.fetch.attempts,
+    baseMs: config.retry.base,
+    ceilingMs: config.retry.ceiling,
+    inPlaceMaxMs: config.retry.in_place_max,
+    throttledMax: config.retry.throttled_max,
+  }
+  let phase: 'starting' | 'running' | 'draining' = 'starting'
+  await using started = new AsyncDisposableStack()
+  const running = <T extends { start(): unknown; stop(): unknown }>(part: T): Promise<T> =>
+    begin(started, part)
+
+  // Rows, pictures, results: where everything ends up.
+  const engine = started.adopt(openEngine(config), (one) => one.close())
+  const rows = await running(
+    new TimeSeriesSink({
+      engine,
+      metrics,
+      log,
+      keepEngineOpen: true,
+      limits: {
+        rowsMax: config.rows.batch_rows,
+        bytesMax: config.rows.batch_bytes,
+        ageMs: config.rows.batch_age,
+        bufferRowsMax: config.rows.buffered_rows_max,
+      },
+    }),
+  )
+  const store = started.adopt(await openStore(config), (one) => one.stop())
+  await store.check()
+  const publisher = await running(await openPublisher(config, topics, log))
+
+  // The upstream: who may send what, and how.
+  const limiter = await running(openLimiter(config, metrics, log))
+  const fetcher = started.adopt(new FetchEngine(fetchOptions(config, platforms), { metrics, log }), (one) =>
+    one.stop(AbortSignal.timeout(1_000)),
+  )
+  const images = config.images.enabled
+    ? await running(openImages(config, { downloader: fetcher, store, metrics, log, uvThreads, onStuck }))
+    : undefined
+  const origins = new Map(platforms.map(({ platform, origin }) => [platform.name, origin]))
+  const desk = await running(
+    new PermitDesk(limiter, metrics, log, {
+      // Half of the jitter is for the way through the daemon, half for the network.
+      useWithinMs: config.limits.jitter / 2,
+      room: (platform) => fetcher.room(origins.get(platform) ?? ''),
+    }),
+  )
+  const redact = redactor(secretsOf(config))
+  const reader = {
+    readJson: (body: Buffer) => readJson(body, { redact }),
+    sampleOf: (body: Buffer) => sampleOf(body, redact),
+    retryAfterMs,
+  }
+  const upstreams = new Map<string, Upstream>()
+  for (const { platform, origin, credentials } of platforms) {
+    const ports = { desk, fetcher, limiter, reader, metrics, log, retry, isLate: isPermitLate }
+    upstreams.set(platform.name, new Upstream(platform, { origin, credentials }, ports))
+    if (credentials !== null) continue
+    desk.pause(platform.name, 'it has no credentials')
+    log.warn(
+      { platform: platform.name },
+      `${platform.name} has no credentials: its jobs wait; set platforms.${platform.name}.credentials`,
+    )
+  }
+
+  // Jobs: from the intake through the pipeline.
+  const pipeline = new Pipeline({
+    upstreams,
+    completion: new Completion(
+      { publisher, rows, pictures: images, metrics },
+      {
+        writer: { group: config.kafka?.group ?? 'embedded', version },
+        resultsTopic: topics.results,
+        deadTopic: topics.dead,
+        jobsTopic: topics.followUps,
+        retryTopics: topics.retry,
+      },
+    ),
+    desk,
+    breaker: new DeadBreaker({ share: config.retry.dead_share, sample: config.retry.dead_sample }),
+    retry,
+    metrics,
+    log,
+    logJobs: config.log.jobs,
+  })
+  const intake = openIntake(config, topics, input, { metrics, log })
+
+  const readiness = new ReadinessWatch(
+    [
+      { service: 'clickhouse', healthy: () => rows.healthy, away: 'ClickHouse does not take rows' },
+      { service: 'store', healthy: () => images?.healthy ?? true, away: 'the store does not take pictures' },
+      { service: 'kafka', healthy: () => publisher.healthy, away: 'results cannot be published' },
+      {
+        service: 'redis',
+        healthy: () => limiter.healthy,
+        away: 'the limiter does not answer: nothing is fetched',
+      },
+    ],
+    () => [
+      ...(phase === 'running' ? [] : [`the daemon is ${phase}`]),
+      ...(intake.assigned ? [] : ['no partitions have been assigned yet']),
+    ],
+    metrics,
+    (service, healthy, away) => {
+      if (healthy) {
+        intake.release(service)
+        log.info({ service }, 'back: the intake goes on')
+      } else {
+        intake.hold(service)
+        log.error({ service }, `${away}: the intake is held`)
+      }
+    },
+  )
+  const loop = await running(new EventLoopMonitor({ metrics }))
+  const board = new StatusBoard({ config, metrics, pipeline, desk, limiter, intake, images, platforms, loop })
+  const source = {
+    ready: () => readiness.get(),
+    status: () => board.status(),
+    picture: (key: string) => store.get(key),
+  }
+  const admin = config.admin.enabled
+    ? await running(
+        new AdminServer(config.admin, {
+          source,
+          metrics,
+          log,
+          beforeScrape: [() => board.refresh(), () => loop.record()],
+        }),
+      )
+    : null
+  await running(readiness)
+
+  await intake.start({
+    onDelivery: (delivery) => pipeline.accept(delivery),
+    onFatal: (error) => ended.reject(error),
+  })
+  void intake.idle.then(() => ended.resolve('input worked off'))
+  started.defer(() => intake.stop())
+  started.defer(async () => {
+    phase = 'draining'
+    await drain(intake, pipeline, config.drain_deadline, log)
+  })
+  phase = 'running'
+  log.info({ version, ...board.mode, admin: admin?.address?.url }, 'millrace is running')
+
+  const parts = started.move()
+  return {
+    ended: ended.promise,
+    adminUrl: admin?.address?.url ?? null,
+    engine,
+    status: () => board.status(),
+    stop: () => parts.disposeAsync(),
+  }
+}
+
+/** Starts a part, and leaves word to stop it. A part whose start fails is stopped too: it may have opened something. */
+async function begin<T extends { start(): unknown; stop(): unknown }>(
+  stack: AsyncDisposableStack,
+  part: T,
+): Promise<T> {
+  stack.defer(async () => {
+    await part.stop()
+  })
+  await part.start()
+  return part
+}
+
+/** Lets attempts end until ¾ of the deadline and completions until the whole of it; what is left is delivered again. */
+async function drain(
+  intake: { drain(signal: AbortSignal): Promise<number>; readonly inFlight: number },
+  pipeline: Pipeline,
+  deadlineMs: number,
+  log: Log,
+): Promise<void> {
+  const attemptsEnd = setTimeout(() => pipeline.abandonAttempts(), deadlineMs * ATTEMPTS_SHARE)
+  const deadline = AbortSignal.timeout(deadlineMs)
+  const drained = new AbortController()
+  // Abandoned attempts never settle: once nothing is being worked on, waiting longer changes nothing.
+  const watch = setInterval(() => {
+    if (pipeline.inFlight === 0) drained.abort()
+  }, 20)
+  try {
+    const open = await intake.drain(AbortSignal.any([deadline, drained.signal]))
+    if (open > 0) log.warn({ jobs: open }, 'jobs were given up; they will be delivered again')
+  } finally {
+    clearTimeout(attemptsEnd)
+    clearInterval(watch)
+    pipeline.abandon()
+  }
+}
+
+function fetchOptions(config: Config, platforms: readonly ConfiguredPlatform[]) {
+  const { fetch, images } = config
+  return {
+    platformOrigins: platforms.map(({ platform, origin, privateOrigin }) => ({
+      platform: platform.name,
+      origin,
+      private: privateOrigin,
+    })),
+    allowPrivate: images.private_hosts,
+    inFlightMax: fetch.in_flight_max,
+    socketsPerHost: fetch.sockets_per_host,
+    socketsPerOrigin: fetch.sockets_per_origin,
+    keepAliveMs: fetch.keep_alive,
+    dnsTtlMs: fetch.dns_ttl,
+    timeoutMs: fetch.timeout,
+    connectTimeoutMs: fetch.connect_timeout,
+    readTimeoutMs: fetch.read_timeout,
+    bodyBytesMax: fetch.body_bytes_max,
+  }
+}

@@ -1,0 +1,63 @@
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import type { Config } from '../config/schema.ts'
+import { Intake } from '../intake/intake.ts'
+import { KafkaSource } from '../intake/kafka-source.ts'
+import { NdjsonSource } from '../intake/ndjson-source.ts'
+import type { Source } from '../intake/source.ts'
+import { createKafkaClient } from '../kafka/client.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { kafkaClientOptionsOf, type Topics } from './kafka.ts'
+
+/** Where jobs come from when there is no Kafka. */
+export type Input = { readonly file: string } | { readonly stream: Readable }
+
+/** Jobs from Kafka, or NDJSON with the same ledger. No I/O. */
+export function openIntake(
+  config: Config,
+  topics: Topics,
+  input: Input,
+  { metrics, log }: { metrics: Metrics; log: Log },
+): Intake {
+  const { intake } = config
+  return new Intake(
+    {
+      jobsMax: intake.jobs_max,
+      bytesMax: intake.bytes_max,
+      spanMax: intake.span_max,
+      retryTopics: topics.retry.map(({ topic }) => topic),
+      weights: Object.fromEntries(topics.jobs.map(({ name, weight }) => [name, weight])),
+    },
+    { source: sourceOf(config, topics, input, log), metrics, log },
+  )
+}
+
+function sourceOf(config: Config, topics: Topics, input: Input, log: Log): Source {
+  const { kafka, data } = config
+  if (kafka === undefined) {
+    return new NdjsonSource(
+      {
+        input: { topic: topics.jobs[0]?.name ?? '', from: 'file' in input ? input.file : input.stream },
+        growing: [topics.followUps, ...topics.retry.map(({ topic }) => topic)].map((topic) => ({
+          topic,
+          path: join(data, `${topic}.ndjson`),
+        })),
+        cursorPath: join(data, 'cursors.json'),
+      },
+      log,
+    )
+  }
+  return new KafkaSource(
+    {
+      brokers: kafka.brokers,
+      groupId: kafka.group,
+      topics: [...topics.jobs.map(({ name }) => name), ...topics.retry.map(({ topic }) => topic)],
+      sessionTimeoutMs: kafka.session_timeout,
+      heartbeatIntervalMs: kafka.heartbeat_interval,
+      rebalanceTimeoutMs: kafka.rebalance_timeout,
+    },
+    createKafkaClient(kafkaClientOptionsOf(kafka), log),
+    log,
+  )
+}

@@ -1,0 +1,61 @@
+import type { Config } from '../config/schema.ts'
+import { MillraceError } from '../job/errors.ts'
+import { describeIssues } from '../job/job.ts'
+import type { Platform } from '../job/platform.ts'
+import { BUILT_IN, loadPlatform } from '../platforms/registry.ts'
+
+/** A platform with what the configuration says of it. */
+export interface ConfiguredPlatform {
+  readonly platform: Platform
+  readonly origin: string
+  readonly privateOrigin: boolean
+  /** Checked by the platform's own schema; null when there are none: its jobs wait. */
+  readonly credentials: unknown
+}
+
+/**
+ * The built-in platforms and the user's own, with their credentials checked. Relative module paths start at `directory`.
+ * Throws one MillraceError of kind `usage` that lists everything that is wrong.
+ */
+export async function platformsOf(config: Config, directory: string): Promise<ConfiguredPlatform[]> {
+  const problems: string[] = []
+  const configured: ConfiguredPlatform[] = []
+  const names = new Set([...BUILT_IN.keys(), ...Object.keys(config.platforms)])
+  for (const name of names) {
+    const section = config.platforms[name]
+    if (section?.enabled === false) continue
+    let platform: Platform | undefined
+    try {
+      platform =
+        section?.module === undefined
+          ? BUILT_IN.get(name)
+          : await loadPlatform(section.module, { directory, name })
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error
+      problems.push(error.message)
+      continue
+    }
+    if (platform === undefined) {
+      problems.push(
+        `platforms.${name}: no such platform comes with millrace (${[...BUILT_IN.keys()].join(', ')}); ` +
+          'give the path of a module of your own as `module`',
+      )
+      continue
+    }
+    const given = section?.credentials
+    const parsed = platform.credentials.safeParse(given ?? {})
+    if (!parsed.success && given !== undefined) {
+      problems.push(`platforms.${name}.credentials: ${describeIssues(parsed.error)}`)
+      continue
+    }
+    configured.push({
+      platform,
+      origin: section?.origin ?? platform.origin,
+      privateOrigin: section?.private_origin ?? false,
+      credentials: parsed.success ? parsed.data : null,
+    })
+  }
+  if (problems.length > 0)
+    throw new MillraceError('PLATFORMS_INVALID', problems.join('\n'), { kind: 'usage' })
+  return configured
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { Millrace } from './process.ts'
+
+function folderOf(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-refusal-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const EMBEDDED = { MILLRACE_ADMIN__PORT: '0' }
+
+/** Runs a command that should refuse: its lines on standard error and its exit code. */
+async function refusal(args: string[], options: { cwd: string; env?: Record<string, string> }) {
+  const { code, stderr } = await new Millrace(args, options).ended
+  assert.doesNotMatch(stderr, /\n\s+at /, 'no stack')
+  return { code, stderr }
+}
+
+test('no command, and an unknown one, is a usage error', async (t) => {
+  const cwd = folderOf(t)
+  const none = await refusal([], { cwd })
+  assert.equal(none.code, 2)
+  assert.match(none.stderr, /Usage: millrace/)
+  const unknown = await refusal(['dance'], { cwd })
+  assert.equal(unknown.code, 2)
+  assert.match(unknown.stderr, /unknown command 'dance'/)
+  const option = await refusal(['simulate', '--creators', 'many'], { cwd })
+  assert.equal(option.code, 2)
+  assert.match(option.stderr, /found "many", expected a whole number/)
+})
+
+test('a wrong configuration is told as a list, with exit code 2', async (t) => {
+  const cwd = folderOf(t)
+  writeFileSync(join(cwd, 'millrace.yaml'), 'fetch:\n  timeout: soon\nkafkaa: {}\n')
+  const { code, stderr } = await refusal(['run'], { cwd })
+  assert.equal(code, 2)
+  assert.match(stderr, /millrace\.yaml:2: fetch\.timeout: found "soon", expected a duration/)
+  assert.match(stderr, /millrace\.yaml:3: kafkaa: unknown key/)
+})
+
+test('an unreachable broker is one line, with exit code 3', async (t) => {
+  const cwd = folderOf(t)
+  const env = { ...EMBEDDED, MILLRACE_KAFKA__BROKERS: '127.0.0.1:1', MILLRACE_LIMITS__SHARE: '1/2' }
+  const { code, stderr } = await refusal(['run'], { cwd, env })
+  assert.equal(code, 3)
+  assert.match(stderr, /^millrace: .*127\.0\.0\.1:1.*$/m)
+})
+
+test('unreachable Redis and ClickHouse are one line each, with exit code 3', async (t) => {
+  const cwd = folderOf(t)
+  const redis = await refusal(['run'], {
+    cwd,
+    env: { ...EMBEDDED, MILLRACE_REDIS__URL: 'redis://127.0.0.1:1' },
+  })
+  assert.equal(redis.code, 3)
+  assert.match(redis.stderr, /^millrace: .*127\.0\.0\.1:1/m)
+  const clickhouse = await refusal(['run'], {
+    cwd,
+    env: { ...EMBEDDED, MILLRACE_CLICKHOUSE__URL: 'http://127.0.0.1:1' },
+  })
+  assert.equal(clickhouse.code, 3)
+  assert.match(clickhouse.stderr, /^millrace: .*ClickHouse/m)
+})
+
+test('a port in use is named with its setting', async (t) => {
+  const cwd = folderOf(t)
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const { code, stderr } = await refusal(['run'], { cwd, env: { MILLRACE_ADMIN__PORT: String(port) } })
+  assert.equal(code, 1)
+  assert.match(stderr, new RegExp(`^millrace: .*${port}.*admin\\.port`, 'm'))
+})
+
+test('a data folder that cannot be written to is named', async (t) => {
+  const cwd = folderOf(t)
+  // A file where the folder should be: refused for root too, whom permissions do not stop.
+  const file = join(cwd, 'data')
+  writeFileSync(file, '')
+  chmodSync(file, 0o400)
+  const { code, stderr } = await refusal(['run'], { cwd, env: { ...EMBEDDED, MILLRACE_DATA: file } })
+  assert.equal(code, 1)
+  assert.match(stderr, /^millrace: .*data/m)
+})
+
+test('a second process on the same embedded database is told so', async (t) => {
+  const cwd = folderOf(t)
+  const env = {
+    ...EMBEDDED,
+    MILLRACE_DATA: join(cwd, 'data'),
+    MILLRACE_INTAKE__FILE: join(cwd, 'jobs.ndjson'),
+  }
+  writeFileSync(
+    join(cwd, 'jobs.ndjson'),
+    '{"platform":"youtube","creator_id":"@someone","job_type":"profile"}\n',
+  )
+  const first = new Millrace(['run'], { cwd, env })
+  t.after(() => first.kill())
+  await first.says(/millrace is running/)
+  const { code, stderr } = await refusal(['run'], { cwd, env })
+  assert.equal(code, 1)
+  assert.match(stderr, /^millrace: .*process/m)
+  // The job waits for credentials, so the first one runs until it is told to stop, and then drains at once.
+  assert.equal((await first.stop()).code, 0)
+})
+
+test('an input that is not there is a usage error', async (t) => {
+  const cwd = folderOf(t)
+  const { code, stderr } = await refusal(['run', '--input', 'nowhere.ndjson'], {
+    cwd,
+    env: { ...EMBEDDED, MILLRACE_DATA: join(cwd, 'data') },
+  })
+  assert.equal(code, 2)
+  assert.match(stderr, /^millrace: .*nowhere\.ndjson/m)
+})
+
+test('Kafka without shared or divided limits is refused before anything is fetched', async (t) => {
+  const { code, stderr } = await refusal(['run'], {
+    cwd: folderOf(t),
+    env: { MILLRACE_KAFKA__BROKERS: '127.0.0.1:1' },
+  })
+  assert.equal(code, 2)
+  assert.match(stderr, /limits\.share/)
+})
