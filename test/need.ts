@@ -21,7 +21,9 @@ export function need(t: TestContext, service: ServiceName): string | null {
   const address = process.env[SERVICE_VARIABLES[service]]
   if (address !== undefined && address !== '') return address
   if (process.env.MILLRACE_REQUIRE_SERVICES === '1') {
-    throw new Error(`${service} is required: set ${SERVICE_VARIABLES[service]}, or run the tests with \`npm test\``)
+    throw new Error(
+      `${service} is required: set ${SERVICE_VARIABLES[service]}, or run the tests with \`npm test\``,
+    )
   }
   t.skip(`needs ${service}`)
   return null
