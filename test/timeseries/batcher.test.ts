@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { RowsRejectedError } from '../../src/job/row.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { BATCHER_LIMITS, Batcher, type BatcherLimits } from '../../src/timeseries/batcher.ts'
@@ -16,6 +16,17 @@ interface Call {
   readonly fail: () => void
 }
 
+/** Set at the end: from then on the engine stores everything at once, so that no test leaves a batch waiting for its age. */
+let ending = false
+const opened: { batcher: Batcher; calls: Call[] }[] = []
+after(async () => {
+  ending = true
+  for (const { batcher, calls } of opened) {
+    for (const call of calls) call.store()
+    await batcher.stop(1_000)
+  }
+})
+
 /** A batcher over an engine that answers when the test says so, and remembers what it was sent. */
 function batcherOver(limits: Partial<BatcherLimits>) {
   const calls: Call[] = []
@@ -26,6 +37,7 @@ function batcherOver(limits: Partial<BatcherLimits>) {
     log: silent,
     now: () => performance.now(),
     insert: (batch) => {
+      if (ending) return Promise.resolve({ status: 'stored' })
       const { promise, resolve, reject } = Promise.withResolvers<Inserted>()
       calls.push({
         batch,
@@ -37,6 +49,7 @@ function batcherOver(limits: Partial<BatcherLimits>) {
       return promise
     },
   })
+  opened.push({ batcher, calls })
   return { batcher, calls, metrics }
 }
 
