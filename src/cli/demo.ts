@@ -55,8 +55,8 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   stack.defer(() => simulator.stop())
   const upstream = await simulator.start()
   const creators = PLAYED.map((platform) => ({ platform, ids: idsOf(platform, options.creators) }))
-  const rounds = [firstRound(creators), secondRound(creators)]
-  const jobs = rounds.reduce((sum, round) => sum + round.length, 0)
+  const rounds = [firstRound, secondRound].map((round) => () => round(creators, new Date().toISOString()))
+  const jobs = rounds.reduce((sum, round) => sum + round().length, 0)
 
   const input = new PassThrough()
   const daemon = await startDaemon(demoConfig(folder, upstream, options.port), {
@@ -115,12 +115,13 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
 /** Publishes the rounds one after the other and resolves when the last job has ended. */
 async function worked(
   daemon: Daemon,
-  rounds: readonly (readonly string[])[],
+  rounds: readonly (() => readonly string[])[],
   input: PassThrough,
   stopping: AbortSignal,
 ): Promise<void> {
   let published = 0
-  for (const round of rounds) {
+  for (const linesOf of rounds) {
+    const round = linesOf()
     for (const line of round) input.write(`${line}\n`)
     published += round.length
     for (;;) {

@@ -16,11 +16,12 @@ const MISTAKES: readonly string[] = [
 ]
 
 /** The first round: everything about every creator, and the mistakes among them. One line of NDJSON each. */
-export function firstRound(creators: readonly DemoCreators[]): string[] {
+export function firstRound(creators: readonly DemoCreators[], requested_at: string): string[] {
   const lines = interleaved(creators, (platform, creator_id, index) => ({
     platform,
     creator_id,
     job_type: 'full_profile_scrape',
+    requested_at,
     priority: index % 10 === 0 ? 9 : 5,
     params: { pictures_max: 1 },
   }))
@@ -32,8 +33,13 @@ export function firstRound(creators: readonly DemoCreators[]): string[] {
 }
 
 /** The second round: the numbers once more, so that growth can be seen. */
-export function secondRound(creators: readonly DemoCreators[]): string[] {
-  return interleaved(creators, (platform, creator_id) => ({ platform, creator_id, job_type: 'profile' }))
+export function secondRound(creators: readonly DemoCreators[], requested_at: string): string[] {
+  return interleaved(creators, (platform, creator_id) => ({
+    platform,
+    creator_id,
+    job_type: 'profile',
+    requested_at,
+  }))
 }
 
 /** One creator of each platform in turn, as they would arrive from several producers. */

@@ -1,0 +1,142 @@
+import { move, transferableSymbol, valueSymbol } from 'piscina'
+import sharp, { type Sharp, type SharpOptions } from 'sharp'
+import { messageOf } from '../job/errors.ts'
+import type { EncoderOptions, MadeVariant, ResizeResult, ResizeTask } from './resize-task.ts'
+import { sniff } from './sniff.ts'
+import { type Pixels, thumbhashOf } from './thumbhash.ts'
+import { planOf, type Size, type Variant } from './variants.ts'
+
+// Parallelism comes from several pictures at once, not from several threads a picture; and inputs never repeat. Which loaders may
+// see a stranger's bytes has been settled before this thread started (see loaders).
+sharp.concurrency(1)
+sharp.cache(false)
+
+/** JPEG's own bound; what is longer is no photograph. */
+const SIDE_MAX = 65_535
+
+/** Proves that the native library loads; answers its version. */
+export function probe(): string {
+  return sharp.versions.vips
+}
+
+/**
+ * The task of the pool: one source, all its variants, from one decode. Resolves with `rejected` for whatever is wrong with the
+ * bytes; throws only for errors of our own. The buffers of the result are moved to the receiver.
+ */
+export default async function resize(task: ResizeTask): Promise<ResizeResult> {
+  try {
+    return movedOut(await made(task))
+  } catch (error) {
+    if (error instanceof Refused) return { status: 'rejected', why: error.message }
+    // sharp reports the codecs' complaints as plain errors; a more special one is ours.
+    if (!(error instanceof Error) || error.constructor !== Error) throw error
+    return { status: 'rejected', why: `cannot be decoded: ${messageOf(error, 200)}` }
+  }
+}
+
+async function made(task: ResizeTask): Promise<ResizeResult & { status: 'made' }> {
+  const startMs = performance.now()
+  const options: SharpOptions = {
+    failOn: 'warning',
+    limitInputPixels: task.limits.pixelsMax,
+    pages: 1,
+    autoOrient: true,
+  }
+  const input = Buffer.from(task.bytes.buffer, task.bytes.byteOffset, task.bytes.byteLength)
+  const plan = planOf(task.variants, await checkedSize(input, options, task))
+  // To sRGB, without metadata, at most 8 bits: sharp's defaults, except that grey stays grey unless asked.
+  const decoded = sharp(input, options)
+    .timeout({ seconds: Math.ceil(task.limits.timeoutMs / 1000) })
+    .resize({ ...plan.base, fit: 'fill', kernel: 'lanczos3' })
+    .toColourspace('srgb')
+  let whole = await pixelsOf(decoded)
+  // Given back at once: megabytes that wait for the collector make it run every few pictures.
+  task.bytes.buffer.transfer(0)
+  const decodedMs = performance.now()
+
+  const variants: MadeVariant[] = []
+  for (const [index, { variant, width, height }] of plan.steps.entries()) {
+    let image = imageOf(whole)
+    if (variant.fit === 'cover') {
+      image = image.resize({ width, height, fit: 'cover', kernel: 'lanczos3' })
+    } else if (width !== whole.width || height !== whole.height) {
+      image = image.resize({ width, height, fit: 'fill', kernel: 'lanczos3' })
+      // What follows is smaller still: it is made from this, not from the larger one again.
+      if (index < plan.steps.length - 1) {
+        whole = await pixelsOf(image)
+        image = imageOf(whole)
+      }
+    }
+    const encoded = await encodedAs(variant, image, task.encoder).toBuffer()
+    // A copy that can be transferred: toBuffer's own memory cannot, and toUint8Array leaks its whole output (sharp 0.35).
+    variants.push({ variant, width, height, bytes: new Uint8Array(encoded) })
+  }
+  const thumbhash = thumbhashOf(whole)
+  return {
+    status: 'made',
+    made: variants,
+    thumbhash,
+    timings: { decodeMs: decodedMs - startMs, encodeMs: performance.now() - decodedMs },
+  }
+}
+
+/** The upright size, read from the header alone, once everything in the header is within bounds. */
+async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTask): Promise<Size> {
+  const { limits } = task
+  const sniffed = sniff(input)
+  if ('other' in sniffed) throw new Refused(`is ${sniffed.other}; expected JPEG, PNG, WebP, GIF or AVIF`)
+  // The bound on pixels is ours to report: sharp's message does not say how many there were.
+  const header = await sharp(input, { ...options, limitInputPixels: false }).metadata()
+  const { width, height } = header.autoOrient
+  const pixelsMax =
+    sniffed.format === 'avif' || sniffed.format === 'heif' ? limits.heifPixelsMax : limits.pixelsMax
+  if (width * height > pixelsMax) {
+    throw new Refused(
+      `has ${width} × ${height} pixels; expected at most ${pixelsMax / 1_000_000} megapixels for ${sniffed.format}`,
+    )
+  }
+  // Few pixels may still be a very long line, of which a crop would need every one.
+  if (Math.max(width, height) > SIDE_MAX)
+    throw new Refused(`is ${width} × ${height}; expected sides of at most ${SIDE_MAX}`)
+  if ((header.pages ?? 1) > limits.pagesMax)
+    throw new Refused(`has ${header.pages} frames; expected at most ${limits.pagesMax}`)
+  return { width, height }
+}
+
+async function pixelsOf(image: Sharp): Promise<Pixels> {
+  const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+  if (info.channels !== 3 && info.channels !== 4)
+    throw new Refused(`has ${info.channels} channels after decoding`)
+  return { data, width: info.width, height: info.height, channels: info.channels }
+}
+
+function imageOf({ data, width, height, channels }: Pixels): Sharp {
+  return sharp(data, { raw: { width, height, channels } })
+}
+
+function encodedAs(variant: Variant, image: Sharp, encoder: EncoderOptions): Sharp {
+  const { quality } = variant
+  switch (variant.format) {
+    case 'jpeg':
+      // JPEG has no transparency; pages are white more often than black.
+      return image
+        .flatten({ background: '#fff' })
+        .jpeg({ quality, optimiseCoding: encoder.jpegOptimiseCoding })
+    case 'webp':
+      return image.webp({ quality, effort: encoder.webpEffort })
+    case 'avif':
+      return image.avif({ quality, effort: encoder.avifEffort })
+  }
+}
+
+/** Marks the variants' buffers as transferred, all of them at once: Piscina's `move` alone takes a single one. */
+function movedOut(result: ResizeResult & { status: 'made' }): ResizeResult {
+  const transferable = {
+    [transferableSymbol]: result.made.map(({ bytes }) => bytes.buffer),
+    [valueSymbol]: result,
+  }
+  return move(transferable as unknown as Parameters<typeof move>[0]) as unknown as ResizeResult
+}
+
+/** The picture is understood well enough to say in our own words why it will not do. */
+class Refused extends Error {}

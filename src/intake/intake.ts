@@ -1,0 +1,299 @@
+import { MillraceError } from '../job/errors.ts'
+import type { SourceRecord } from '../job/record.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Committer } from './committer.ts'
+import { dueAtMs } from './due.ts'
+import { IdleWatch } from './idle-watch.ts'
+import type { IntakeHandlers, IntakeOptions, IntakeParts } from './intake-options.ts'
+import { reportLag } from './lag.ts'
+import { OpenDelivery } from './open-delivery.ts'
+import { bytesOf, PartitionIntake, type Waiting } from './partition-intake.ts'
+import { Room } from './room.ts'
+import { type Partition, partitionKey, type Source, type SourceHandlers } from './source.ts'
+
+/**
+ * Takes records from a source, hands them out as deliveries, and commits what is settled.
+ *
+ * Bounds: at `jobsMax` or `bytesMax` all partitions are paused at the source, at `spanMax` that one; they are resumed at
+ * half. What a source still delivers after that waits here unhanded, at most one fetch. Partitions take turns.
+ *
+ * A record of a retry topic is handed out when it is due. Until then its partition is paused, with the rest of that fetch
+ * waiting behind it; those do not count towards the bounds, since nothing but time can make room for them.
+ *
+ * Commits: every second, before a rebalance, at the end of a drain and at stop.
+ */
+export class Intake {
+  readonly #spanMax: number
+  readonly #commitEveryMs: number
+  readonly #dueWaitMsMax: number
+  readonly #retryTopics: ReadonlySet<string>
+  readonly #weights: Readonly<Record<string, number>>
+  readonly #source: Source
+  readonly #metrics: Metrics
+  readonly #now: () => number
+  readonly #room: Room
+  readonly #committer: Committer
+  readonly #partitions = new Map<string, PartitionIntake>()
+  readonly #holds = new Set<string>()
+  readonly #idle: IdleWatch
+  readonly #settledWaiters = new Set<() => void>()
+  #handlers: IntakeHandlers | undefined
+  #handing = false
+  #anyPaused = false
+  #assigned = false
+  #timer: NodeJS.Timeout | undefined
+  #started: Promise<void> | undefined
+  #stopped: Promise<void> | undefined
+
+  constructor(options: IntakeOptions, parts: IntakeParts) {
+    this.#spanMax = options.spanMax ?? 20_000
+    this.#commitEveryMs = options.commitEveryMs ?? 1_000
+    this.#dueWaitMsMax = options.dueWaitMsMax ?? 6 * 60 * 60 * 1000
+    this.#retryTopics = new Set(options.retryTopics)
+    this.#weights = options.weights ?? {}
+    this.#source = parts.source
+    this.#metrics = parts.metrics
+    this.#now = parts.now ?? Date.now
+    this.#room = new Room({
+      jobsMax: options.jobsMax ?? 10_000,
+      bytesMax: options.bytesMax ?? 64 * 1024 * 1024,
+    })
+    this.#committer = new Committer({ ...parts, partitions: this.#partitions })
+    this.#idle = new IdleWatch({
+      source: parts.source,
+      partitions: this.#partitions,
+      room: this.#room,
+      waitForRetries: options.waitForRetries ?? true,
+      now: this.#now,
+    })
+  }
+
+  /** Connects the source; deliveries begin as partitions are assigned. Rejects as the source's start does. */
+  async start(handlers: IntakeHandlers): Promise<void> {
+    this.#started ??= this.#start(handlers)
+    await this.#started
+  }
+
+  /** True while the source knows what is ours (it may be nothing); false at start, during a rebalance and after a crash. */
+  get assigned(): boolean {
+    return this.#assigned
+  }
+
+  /** Deliveries that are handed out and not settled. */
+  get inFlight(): number {
+    return this.#room.handed
+  }
+
+  /** Why nothing is taken in at the moment; empty when nothing holds it. */
+  get holds(): readonly string[] {
+    return [...this.#holds]
+  }
+
+  /** Resolves when a finite source is exhausted and all of it is settled. Never, for an endless one. */
+  get idle(): Promise<void> {
+    return this.#idle.reached
+  }
+
+  /** Takes nothing in until every reason is released. Heart-beats and what is in flight go on. */
+  hold(reason: string): void {
+    this.#holds.add(reason)
+    this.#regulate()
+  }
+
+  release(reason: string): void {
+    if (!this.#holds.delete(reason)) return
+    this.#hand()
+    this.#regulate()
+  }
+
+  /**
+   * Takes nothing in any more, waits until everything is settled or `signal` is aborted, then commits. Resolves with the
+   * number of deliveries that are still open; their records will be delivered again.
+   */
+  async drain(signal: AbortSignal): Promise<number> {
+    this.hold('drain')
+    if (this.#room.handed > 0 && !signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const stopWaiting = () => resolve()
+      this.#settledWaiters.add(stopWaiting)
+      signal.addEventListener('abort', stopWaiting, { once: true })
+      await promise
+      signal.removeEventListener('abort', stopWaiting)
+      this.#settledWaiters.delete(stopWaiting)
+    }
+    await this.#committer.commitLast()
+    return this.#room.handed
+  }
+
+  /** Commits and leaves. Deliveries that are still open are lost to us: their records will be delivered again. */
+  async stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    await this.#stopped
+  }
+
+  async #start(handlers: IntakeHandlers): Promise<void> {
+    this.#handlers = handlers
+    await this.#source.start(this.#listener(handlers))
+    if (this.#stopped !== undefined) return
+    this.#timer = setInterval(() => this.#tick(), this.#commitEveryMs)
+  }
+
+  async #stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.hold('stop')
+    if (this.#started !== undefined) await this.#committer.commitLast()
+    await this.#source.stop()
+    for (const state of [...this.#partitions.values()]) this.#drop(state)
+    this.#assigned = false
+  }
+
+  #listener(handlers: IntakeHandlers): SourceHandlers {
+    return {
+      onAssigned: (partition, epoch) => {
+        const key = partitionKey(partition)
+        const stale = this.#partitions.get(key)
+        if (stale !== undefined) this.#drop(stale)
+        const isRetry = this.#retryTopics.has(partition.topic)
+        this.#partitions.set(key, new PartitionIntake(partition, epoch, isRetry))
+        this.#regulate()
+      },
+      onRecords: (partition, epoch, records, next) => this.#onRecords(partition, epoch, records, next),
+      onLost: (partition, epoch) => {
+        const state = this.#partitions.get(partitionKey(partition))
+        if (state?.epoch !== epoch) return
+        this.#drop(state)
+        this.#hand()
+        this.#regulate()
+      },
+      onRebalance: (phase) => {
+        this.#assigned = phase === 'finished'
+        if (phase === 'finished') this.#metrics.kafka_rebalances_total.inc()
+        else void this.#committer.commit()
+      },
+      onFatal: (error) => handlers.onFatal(error),
+      onEnd: () => this.#idle.inputEnded(),
+    }
+  }
+
+  #onRecords(partition: Partition, epoch: number, records: readonly SourceRecord[], next: number): void {
+    const state = this.#partitions.get(partitionKey(partition))
+    if (state?.epoch !== epoch) return
+    for (const record of records) {
+      if (!state.ledger.take(record.offset)) continue
+      const bytes = bytesOf(record)
+      state.push({ record, bytes, dueAtMs: state.isRetry ? this.#dueAt(record) : 0 })
+      if (!state.isRetry) this.#room.wait(bytes)
+    }
+    state.ledger.skipTo(next)
+    this.#hand()
+    this.#regulate()
+  }
+
+  #dueAt(record: SourceRecord): number {
+    return Math.min(dueAtMs(record.headers) ?? 0, this.#now() + this.#dueWaitMsMax)
+  }
+
+  /** Hands out what waits, in turns, while there is room. A settle inside a handler comes back here and is absorbed. */
+  #hand(): void {
+    if (this.#handing) return
+    this.#handing = true
+    let progress = true
+    while (progress) {
+      progress = false
+      for (const state of this.#partitions.values()) {
+        const turns = this.#weights[state.partition.topic] ?? 1
+        for (let turn = 0; turn < turns && this.#mayHand(state); turn += 1) {
+          this.#deliver(state, state.shift())
+          progress = true
+        }
+      }
+    }
+    this.#handing = false
+  }
+
+  #mayHand(state: PartitionIntake): boolean {
+    if (state.length === 0 || this.#holds.size > 0 || !this.#room.canHand) return false
+    return !state.isRetry || !state.isEarly(this.#now())
+  }
+
+  #deliver(state: PartitionIntake, { record, bytes }: Waiting): void {
+    if (!state.isRetry) this.#room.unwait(bytes)
+    this.#room.hand(bytes)
+    const delivery = new OpenDelivery(record, bytes, (settled) => this.#settle(state, settled))
+    state.open.set(record.offset, delivery)
+    try {
+      this.#handlers?.onDelivery(delivery)
+    } catch (error) {
+      // The record stays unfinished, so it is never committed, and the process is restarted.
+      this.#handlers?.onFatal(
+        new MillraceError('INTAKE_HANDLER', 'The pipeline threw at a delivery, which it must not', {
+          cause: error,
+        }),
+      )
+    }
+  }
+
+  #settle(state: PartitionIntake, { record: { offset }, bytes }: OpenDelivery): void {
+    // Settled before, or lost.
+    if (!state.open.delete(offset)) return
+    state.ledger.finish(offset)
+    this.#room.settle(bytes)
+    if (this.#room.waiting > 0 || this.#retryTopics.size > 0) this.#hand()
+    if (this.#anyPaused) this.#regulate()
+    if (this.#room.handed > 0) return
+    for (const resolve of this.#settledWaiters) resolve()
+    this.#idle.check()
+  }
+
+  /** The partition is no longer ours. */
+  #drop(state: PartitionIntake): void {
+    this.#partitions.delete(partitionKey(state.partition))
+    this.#metrics.kafka_lag_records.remove({
+      topic: state.partition.topic,
+      partition: String(state.partition.partition),
+    })
+    const { open, waiting } = state.lose()
+    for (const { bytes } of open) this.#room.settle(bytes)
+    if (!state.isRetry) for (const { bytes } of waiting) this.#room.unwait(bytes)
+    if (this.#room.handed === 0) for (const resolve of this.#settledWaiters) resolve()
+  }
+
+  /** Tells the source which partitions to pause and which to resume, after anything that bears on it has changed. */
+  #regulate(): void {
+    const nowMs = this.#now()
+    const isFull = this.#room.isFull || this.#holds.size > 0
+    const pause: Partition[] = []
+    const resume: Partition[] = []
+    let pausedForRoom = 0
+    this.#anyPaused = false
+    for (const state of this.#partitions.values()) {
+      // Evaluated for all, so that each keeps its own memory of having been full.
+      const isSpanFull = state.isSpanFull(this.#spanMax)
+      // A retry partition with anything left waits for its time, or for room that others take; either way it has enough.
+      const isWaiting = state.isRetry && state.length > 0
+      if (isWaiting) state.wakeWhenDue(nowMs, () => this.#wake())
+      const isPaused = isFull || isSpanFull || isWaiting
+      if (isFull || isSpanFull) pausedForRoom += 1
+      if (isPaused) this.#anyPaused = true
+      if (isPaused === state.paused) continue
+      state.paused = isPaused
+      if (isPaused) pause.push(state.partition)
+      else resume.push(state.partition)
+    }
+    this.#metrics.kafka_paused_partitions.set(pausedForRoom)
+    if (pause.length > 0) this.#source.pause(pause)
+    if (resume.length > 0) this.#source.resume(resume)
+  }
+
+  #wake(): void {
+    this.#hand()
+    this.#regulate()
+  }
+
+  #tick(): void {
+    void this.#committer.commit()
+    reportLag(this.#source, this.#partitions, this.#metrics, this.#now())
+    this.#wake()
+    this.#idle.check()
+  }
+}

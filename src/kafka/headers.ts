@@ -1,0 +1,30 @@
+import type { IHeaders } from 'kafkajs'
+import type { RecordHeaders } from '../job/record.ts'
+
+/**
+ * Headers as kafkajs gives them, in our shape. The bytes are copied: they are views into a whole fetch of up to some
+ * megabytes, which one long-lived record would keep in memory.
+ *
+ * kafkajs collects them in a plain object, so a header named `constructor` arrives behind the object's inherited value;
+ * whatever is no Buffer is dropped for that reason. Ours has no prototype. A null value becomes an empty one: kafkajs can
+ * read null but not write it (its encoder throws a TypeError).
+ */
+export function fromKafkaHeaders(headers: IHeaders | undefined): RecordHeaders {
+  const result: Record<string, Buffer | Buffer[]> = Object.create(null)
+  if (headers === undefined) return result
+  for (const name of Object.keys(headers)) {
+    const given = headers[name] as unknown
+    const values: Buffer[] = []
+    for (const value of Array.isArray(given) ? given : [given]) {
+      if (value === null) values.push(Buffer.alloc(0))
+      else if (Buffer.isBuffer(value)) values.push(Buffer.from(value))
+    }
+    if (values.length > 0) result[name] = values.length === 1 ? values[0]! : values
+  }
+  return result
+}
+
+/** The way back; kafkajs's type merely lacks the `readonly`. */
+export function toKafkaHeaders(headers: RecordHeaders): IHeaders {
+  return headers as IHeaders
+}

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { IntakeOptions } from '../../src/intake/intake-options.ts'
+import { HEADERS } from '../../src/job/job.ts'
+import type { Delivery } from '../../src/job/record.ts'
+import { Run, until } from '../contract/source.ts'
+import { record, ScriptedSource } from './scripted-source.ts'
+
+const jobs = { topic: 'jobs', partition: 0 }
+const others = { topic: 'others', partition: 0 }
+const retries = { topic: 'retry', partition: 0 }
+
+describe('intake', () => {
+  const begin = async (options: IntakeOptions = {}, onDelivery?: (delivery: Delivery) => void) => {
+    const source = new ScriptedSource()
+    const run = new Run(source, { commitEveryMs: 60_000, ...options }, onDelivery)
+    await run.start()
+    source.handlers.onAssigned(jobs, 1)
+    return { source, run, [Symbol.asyncDispose]: () => run.intake.stop() }
+  }
+
+  it('pauses at the bound of jobs, hands out the rest as room comes, resumes at half', async () => {
+    await using setup = await begin({ jobsMax: 10 })
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 14)
+    assert.equal(run.deliveries.length, 10)
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    for (const delivery of run.deliveries.slice(0, 5)) delivery.settle()
+    assert.equal(run.deliveries.length, 14)
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    for (const delivery of run.deliveries.slice(5, 9)) delivery.settle()
+    assert.deepEqual([...source.paused], [])
+  })
+
+  it('pauses at the bound of bytes, yet lets a single record through that is larger', async () => {
+    await using setup = await begin({ bytesMax: 10_000 })
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 3, { value: Buffer.alloc(20_000) })
+    assert.equal(run.deliveries.length, 1)
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    run.deliveries[0]!.settle()
+    assert.equal(run.deliveries.length, 2)
+    run.deliveries[1]!.settle()
+    run.deliveries[2]!.settle()
+    assert.deepEqual([...source.paused], [])
+  })
+
+  it('pauses only the partition whose oldest job takes too long', async () => {
+    await using setup = await begin({ spanMax: 10 })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    source.deliver(jobs, 1, 0, 10)
+    source.deliver(others, 2, 0, 5)
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    for (const delivery of run.of(jobs).slice(1)) delivery.settle()
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    run.of(jobs)[0]!.settle()
+    assert.deepEqual([...source.paused], [])
+  })
+
+  it('frees the room of a lost partition and ignores what is settled for it later', async () => {
+    await using setup = await begin({ jobsMax: 4 })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    source.deliver(jobs, 1, 0, 6)
+    source.deliver(others, 2, 0, 2)
+    assert.equal(run.of(others).length, 0)
+    source.handlers.onLost(jobs, 1)
+    assert.equal(run.of(others).length, 2)
+    assert.equal(run.intake.inFlight, 2)
+    for (const delivery of run.of(jobs)) {
+      assert.equal(delivery.lost.aborted, true)
+      delivery.settle()
+    }
+    assert.equal(run.intake.inFlight, 2)
+    await run.intake.drain(AbortSignal.abort())
+    assert.deepEqual(source.commits, [])
+  })
+
+  it('does not let the ledger of one assignment reach into the next', async () => {
+    await using setup = await begin()
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 3)
+    source.handlers.onLost(jobs, 1)
+    source.handlers.onAssigned(jobs, 2)
+    source.deliver(jobs, 1, 3, 3)
+    source.deliver(jobs, 2, 0, 3)
+    assert.equal(run.deliveries.length, 6)
+    for (const delivery of run.deliveries) delivery.settle()
+    await run.intake.drain(AbortSignal.timeout(1_000))
+    assert.deepEqual(source.commits, [{ ...jobs, epoch: 2, offset: 3 }])
+  })
+
+  it('ignores a rewind over what is in flight, finished or committed', async () => {
+    await using setup = await begin()
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 6)
+    run.deliveries[0]!.settle()
+    run.deliveries[3]!.settle()
+    source.deliver(jobs, 1, 0, 8)
+    assert.deepEqual(
+      run.deliveries.map((delivery) => delivery.record.offset),
+      [0, 1, 2, 3, 4, 5, 6, 7],
+    )
+  })
+
+  it('commits before a rebalance and is not ready during it', async () => {
+    await using setup = await begin()
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 2)
+    run.deliveries[0]!.settle()
+    assert.equal(run.intake.assigned, true)
+    source.handlers.onRebalance('started')
+    assert.equal(run.intake.assigned, false)
+    await until(() => source.commits.length === 1, 'the commit')
+    assert.deepEqual(source.commits, [{ ...jobs, epoch: 1, offset: 1 }])
+  })
+
+  it('offers again what a commit could not store', async () => {
+    await using setup = await begin({ commitEveryMs: 10 })
+    const { source, run } = setup
+    source.commitError = new Error('rebalance in progress')
+    source.deliver(jobs, 1, 0, 2)
+    for (const delivery of run.deliveries) delivery.settle()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    source.commitError = undefined
+    await until(() => source.commits.length > 0, 'the commit')
+    assert.deepEqual(source.commits[0], { ...jobs, epoch: 1, offset: 2 })
+    assert.equal(await run.counter('kafka_committed_total'), 2)
+  })
+
+  it('gives topics turns by their weight', async () => {
+    await using setup = await begin({ jobsMax: 8, weights: { jobs: 3 } })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    run.intake.hold('test')
+    source.deliver(jobs, 1, 0, 20)
+    source.deliver(others, 2, 0, 20)
+    assert.equal(run.deliveries.length, 0)
+    run.intake.release('test')
+    const topics = run.deliveries.map((delivery) => delivery.record.topic)
+    assert.deepEqual(topics, ['jobs', 'jobs', 'jobs', 'others', 'jobs', 'jobs', 'jobs', 'others'])
+  })
+
+  it('keeps retries until they are due without letting them take the room of jobs', async () => {
+    let nowMs = 1_000_000
+    const source = new ScriptedSource()
+    const options = { jobsMax: 3, retryTopics: ['retry'], commitEveryMs: 5, dueWaitMsMax: 60_000 }
+    await using run = new Run(source, options, undefined, () => nowMs)
+    const { deliveries } = await run.start()
+    source.handlers.onAssigned(jobs, 1)
+    source.handlers.onAssigned(retries, 2)
+    const due = (text: string) => ({ headers: { [HEADERS.dueAt]: Buffer.from(text) } })
+    source.handlers.onRecords(
+      retries,
+      2,
+      [
+        record(retries, 0, due('not a time')),
+        record(retries, 1, due(String(nowMs + 30_000))),
+        record(retries, 2, due(new Date(nowMs + 10_000).toISOString())),
+        record(retries, 3, due('9999999999999999')),
+        record(retries, 4),
+      ],
+      5,
+    )
+    assert.deepEqual(
+      deliveries.map(({ record: { offset } }) => offset),
+      [0],
+    )
+    assert.deepEqual([...source.paused], ['retry/0'])
+    source.deliver(jobs, 1, 0, 2)
+    assert.equal(deliveries.length, 3)
+    assert.deepEqual([...source.paused], ['retry/0', 'jobs/0'])
+    for (const delivery of deliveries) delivery.settle()
+    assert.deepEqual([...source.paused], ['retry/0'])
+    nowMs += 30_000
+    await until(() => deliveries.length === 5, 'the retries that are due')
+    for (const delivery of deliveries) delivery.settle()
+    nowMs += 30_000
+    await until(() => deliveries.length === 7, 'the one with the mad time, at the bound')
+    assert.deepEqual([...source.paused], [])
+  })
+
+  it('says that a handler which throws is fatal, and never commits that record', async () => {
+    await using setup = await begin({}, () => {
+      throw new Error('bug')
+    })
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 1)
+    assert.equal((run.fatal[0] as { code?: string }).code, 'INTAKE_HANDLER')
+    await run.intake.stop()
+    assert.deepEqual(source.commits, [])
+  })
+
+  it('can be stopped and drained twice, and passes on a fatal end of the source', async () => {
+    await using setup = await begin()
+    const { source, run } = setup
+    source.handlers.onFatal(new Error('gone'))
+    assert.equal(run.fatal.length, 1)
+    await run.intake.drain(AbortSignal.timeout(1_000))
+    await run.intake.drain(AbortSignal.timeout(1_000))
+    await run.intake.stop()
+    await run.intake.stop()
+    assert.equal(source.stops, 1)
+    assert.equal(run.intake.assigned, false)
+  })
+})
