@@ -215,7 +215,7 @@ const images = z.strictObject({
     .describe('host:port that pictures may be fetched from although the address is private.'),
   optimise_coding: z
     .boolean()
-    .default(true)
+    .default(false)
     .describe('Huffman optimisation of JPEG: smaller files for more CPU.'),
   variants: z
     .array(

@@ -76,7 +76,7 @@ function limits(oracle: OracleReport): string {
     [
       { title: 'level' },
       { title: 'calls', numeric: true },
-      { title: 'used', numeric: true },
+      { title: 'of its sustained rate', numeric: true },
       { title: 'at its peak', numeric: true },
       { title: 'violations', numeric: true },
     ],
