@@ -218,6 +218,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   started.defer(() => intake.stop())
   started.defer(async () => {
     phase = 'draining'
+    desk.dismiss()
     await drain(intake, pipeline, config.drain_deadline, log)
   })
   phase = 'running'

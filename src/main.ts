@@ -30,6 +30,6 @@ try {
   })
 } catch (error) {
   const { text, code } = failure(error)
-  process.stderr.write(`${text}\n`)
-  process.exitCode = code
+  // Explicitly: what was being tried when it failed (a client that reconnects, say) would keep the process for seconds.
+  process.stderr.write(`${text}\n`, () => process.exit(code))
 }

@@ -76,6 +76,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   sentMs = 0
   /** Of the host's breaker; REFUSED while it has none, and again once it was given back. */
   admission = 0
+  /** Stops listening to the signal. */
+  forgetSignal: () => void = () => {}
   /** Its place in the engine's list. */
   index = -1
   readonly resolve: (reply: Reply) => void

@@ -1,7 +1,7 @@
 import { AttemptError } from '../job/errors.ts'
 import type { Reply } from '../job/fetch.ts'
+import { onAbort } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
-import { AbortWatch } from './abort-watch.ts'
 import { REFUSED } from './breaker.ts'
 import { decodeBody } from './decode.ts'
 import { PermitLateError, translateError } from './errors.ts'
@@ -39,7 +39,6 @@ export class Traffic implements ExchangeOwner {
   readonly #sweepMs: number
   readonly #meter: FetchMeter
   readonly #log: Log
-  readonly #aborts = new AbortWatch()
   /** Requests whose callers wait for an answer; each knows its place. */
   readonly #live: Exchange[] = []
   /** Hosts that requests wait for, in the order in which they are served. */
@@ -77,7 +76,7 @@ export class Traffic implements ExchangeOwner {
       const { host } = exchange
       exchange.index = this.#live.push(exchange) - 1
       this.#meter.began(platformOf(exchange))
-      this.#aborts.add(exchange)
+      exchange.forgetSignal = onAbort(exchange.signal, () => exchange.fail(exchange.signal.reason))
       if (this.#timer === undefined) this.#startSweeping()
       if (host.waiting.size === 0 && host.freeSockets > 0 && this.#inFlight < this.#inFlightMax) {
         this.#send(exchange)
@@ -208,7 +207,7 @@ export class Traffic implements ExchangeOwner {
 
   #forget(exchange: Exchange): void {
     this.#meter.ended(platformOf(exchange))
-    this.#aborts.remove(exchange)
+    exchange.forgetSignal()
     const last = this.#live.pop()
     if (last !== undefined && last !== exchange) {
       this.#live[exchange.index] = last

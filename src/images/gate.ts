@@ -1,3 +1,5 @@
+import { onAbort } from '../lib/abort.ts'
+
 export interface GateLimits {
   readonly countMax: number
   readonly weightMax: number
@@ -55,11 +57,11 @@ export class Gate {
       this.#admit()
     }
     this.#queue.add(entry)
-    signal.addEventListener('abort', aborted, { once: true })
+    const forget = onAbort(signal, aborted)
     try {
       return await promise
     } finally {
-      signal.removeEventListener('abort', aborted)
+      forget()
     }
   }
 

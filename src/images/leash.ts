@@ -1,3 +1,5 @@
+import { onAbort } from '../lib/abort.ts'
+
 export interface Held {
   readonly signal: AbortSignal
   /** Must be called when the work is over; idempotent. */
@@ -20,15 +22,12 @@ export class Leash {
   hold(signal: AbortSignal): Held {
     const control = new AbortController()
     const follow = () => control.abort(signal.reason)
-    if (signal.aborted) follow()
-    else if (this.#reason !== undefined) control.abort(this.#reason)
-    else {
-      this.#held.add(control)
-      signal.addEventListener('abort', follow, { once: true })
-    }
+    const forget = onAbort(signal, follow)
+    if (this.#reason !== undefined) control.abort(this.#reason)
+    if (!control.signal.aborted) this.#held.add(control)
     const release = () => {
       this.#held.delete(control)
-      signal.removeEventListener('abort', follow)
+      forget()
     }
     return { signal: control.signal, release }
   }

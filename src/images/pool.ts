@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isMarkedAsUntransferable } from 'node:worker_threads'
 import { FixedQueue, Piscina } from 'piscina'
 import { MillraceError, messageOf } from '../job/errors.ts'
+import { onAbort } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { CrashMarks } from './crash-marks.ts'
@@ -212,8 +213,7 @@ export class PicturePool {
   async #waited(work: Promise<ResizeResult>, sha256: string, signal: AbortSignal): Promise<ResizeResult> {
     const { promise, resolve, reject } = Promise.withResolvers<ResizeResult>()
     const aborted = () => reject(signal.reason)
-    signal.addEventListener('abort', aborted, { once: true })
-    if (signal.aborted) aborted()
+    const forget = onAbort(signal, aborted)
     const { timeoutMs } = this.#options.limits
     const timer = setTimeout(() => {
       this.#log.warn({ sha256, timeout_ms: timeoutMs }, 'a picture took too long in the codec')
@@ -224,7 +224,7 @@ export class PicturePool {
       return await promise
     } finally {
       clearTimeout(timer)
-      signal.removeEventListener('abort', aborted)
+      forget()
     }
   }
 

@@ -1,9 +1,9 @@
 import { messageOf, ServiceAwayError } from '../job/errors.ts'
 import type { StoredVariant } from '../job/picture.ts'
 import type { ObjectInfo, ObjectStore } from '../job/store.ts'
+import { sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { MadeVariant } from './resize-task.ts'
-import { waited } from './source.ts'
 import { contentTypeOf, keyOf, type Variant } from './variants.ts'
 
 /** What is known of a picture whose variants are all in the store. */
@@ -115,7 +115,7 @@ export class Shelf {
           }
           const { backoffMs, backoffMsMax } = this.#options
           const ceilingMs = Math.min(backoffMsMax, backoffMs * 2 ** Math.min(attempt, 20))
-          await waited(ceilingMs * (0.5 + Math.random() / 2), signal)
+          await sleep(ceilingMs * (0.5 + Math.random() / 2), signal)
         }
       }
     } finally {

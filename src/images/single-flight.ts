@@ -1,3 +1,5 @@
+import { onAbort } from '../lib/abort.ts'
+
 interface Flight<T> {
   readonly outcome: Promise<T>
   readonly control: AbortController
@@ -23,11 +25,11 @@ export class SingleFlight<T> {
     flight.waiting++
     const left = Promise.withResolvers<never>()
     const leave = () => left.reject(signal.reason)
-    signal.addEventListener('abort', leave, { once: true })
+    const forget = onAbort(signal, leave)
     try {
       return await Promise.race([flight.outcome, left.promise])
     } finally {
-      signal.removeEventListener('abort', leave)
+      forget()
       if (--flight.waiting === 0 && this.#flights.get(key) === flight) {
         // Whoever asks from now on begins anew, whether this one ended or is being given up.
         this.#flights.delete(key)

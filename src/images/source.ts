@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { AttemptError, messageOf } from '../job/errors.ts'
 import type { Downloader, Reply } from '../job/fetch.ts'
 import { REASONS } from '../job/reason.ts'
+import { sleep } from '../lib/abort.ts'
 
 export interface Validators {
   readonly etag?: string
@@ -68,16 +68,7 @@ export async function downloaded(
     }
     if (attempt >= attemptsMax) return { status: 'rejected', why: `${failure.why} (${attempt} tries)` }
     const backoffMs = options.backoffMs * 2 ** (attempt - 1) * (0.5 + Math.random() / 2)
-    await waited(Math.min(BACKOFF_MS_MAX, failure.retryAfterMs ?? backoffMs), signal)
-  }
-}
-
-/** `setTimeout` that rejects with the signal's own reason. */
-export async function waited(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal })
-  } catch {
-    throw signal.reason
+    await sleep(Math.min(BACKOFF_MS_MAX, failure.retryAfterMs ?? backoffMs), signal)
   }
 }
 

@@ -219,7 +219,9 @@ export class Intake {
   #deliver(state: PartitionIntake, { record, bytes }: Waiting): void {
     if (!state.isRetry) this.#room.unwait(bytes)
     this.#room.hand(bytes)
-    const delivery = new OpenDelivery(record, bytes, (settled) => this.#settle(state, settled))
+    const delivery = new OpenDelivery({ record, bytes, lost: state.lost }, (settled) =>
+      this.#settle(state, settled),
+    )
     state.open.set(record.offset, delivery)
     try {
       this.#handlers?.onDelivery(delivery)

@@ -24,6 +24,7 @@ export class PartitionIntake {
   readonly isRetry: boolean
   readonly ledger = new Ledger()
   readonly open = new Map<number, OpenDelivery>()
+  readonly #control = new AbortController()
   #waiting: Waiting[] = []
   #head = 0
   #dueTimer: NodeJS.Timeout | undefined
@@ -36,6 +37,11 @@ export class PartitionIntake {
     this.partition = partition
     this.epoch = epoch
     this.isRetry = isRetry
+  }
+
+  /** Aborted when the assignment ends. */
+  get lost(): AbortSignal {
+    return this.#control.signal
   }
 
   get head(): Waiting | undefined {
@@ -100,8 +106,7 @@ export class PartitionIntake {
     this.#head = 0
     // Emptied first: who settles when it is aborted must find nothing.
     this.open.clear()
-    const reason = new Error('the partition was given to another daemon')
-    for (const delivery of open) delivery.lose(reason)
+    this.#control.abort(new Error('the partition was given to another daemon'))
     return { waiting, open }
   }
 }

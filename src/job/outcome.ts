@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { JobMessage } from './job.ts'
 import type { PictureRequest } from './picture.ts'
 import type { Reason } from './reason.ts'
@@ -32,20 +33,25 @@ export type Outcome =
 export type TerminalStatus = 'done' | 'skipped' | 'dead'
 
 /** A result: the value of a record on the results topic, JSON. Fields are snake_case: they are the contract. */
-export interface ResultMessage {
-  job_id: string
-  platform: string
-  creator_id: string
-  job_type: string
-  status: TerminalStatus
-  reason: string | null
-  message: string | null
-  attempts: number
-  rows: number
-  /** Keys in the store. */
-  pictures: string[]
-  pictures_rejected: { url: string; reason: 'picture_rejected'; message: string }[]
-  data: unknown
-  started_at: string
-  finished_at: string
-}
+export const resultSchema = z
+  .object({
+    job_id: z.string(),
+    platform: z.string().describe('Empty for a record that was no job.'),
+    creator_id: z.string().describe('As the producer wrote it.'),
+    job_type: z.string(),
+    status: z.enum(['done', 'skipped', 'dead']),
+    reason: z.string().nullable().describe('A code of docs/reasons.md, when not done.'),
+    message: z.string().nullable(),
+    attempts: z.int(),
+    rows: z.int().describe('Rows that were stored.'),
+    pictures: z.array(z.string()).describe('Keys in the store.'),
+    pictures_rejected: z.array(
+      z.object({ url: z.string(), reason: z.literal('picture_rejected'), message: z.string() }),
+    ),
+    data: z.unknown().describe('What the adapter returned.'),
+    started_at: z.iso.datetime(),
+    finished_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Result', title: 'The result of a millrace job' })
+
+export type ResultMessage = z.output<typeof resultSchema>

@@ -32,7 +32,10 @@ export interface Delivery {
   readonly record: SourceRecord
   /** Idempotent. */
   settle(): void
-  /** Aborted when the partition is lost: whoever works on the record may stop, its new owner starts afresh. */
+  /**
+   * Aborted when the partition is lost: whoever works on the record may stop, its new owner starts afresh. Shared by all
+   * records of an assignment, thousands of them: listen with lib/abort.
+   */
   readonly lost: AbortSignal
 }
 

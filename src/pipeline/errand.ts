@@ -8,6 +8,8 @@ export interface Errand {
   readonly expiresAtMs: number
   readonly signal: AbortSignal
   readonly tally: Tally
+  /** Requests sent on its behalf so far. */
+  calls: number
   /** When the platform last answered, Unix ms; written by the call, read for `observed_at`. */
   observedAtMs: number
   /** The creator's id as the platform normalises it, under which rows are written; the job's own until it is known. */

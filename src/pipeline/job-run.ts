@@ -4,6 +4,7 @@ import type { Outcome } from '../job/outcome.ts'
 import type { CallContext, CallOptions } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Errand } from './errand.ts'
+import { DismissedError } from './permit-desk.ts'
 import { judge, type RetryPolicy } from './retry-policy.ts'
 import { JudgedError, type Upstream } from './upstream.ts'
 
@@ -50,7 +51,7 @@ export async function runJob(
     const harvest = await type.run(typed, contextOf(upstream, errand))
     return { status: 'done', harvest, observedAtMs: errand.observedAtMs }
   } catch (error) {
-    if (errand.signal.aborted) return ABANDONED
+    if (errand.signal.aborted || error instanceof DismissedError) return ABANDONED
     if (error instanceof AttemptError) return outcomeOf(error, errand, retry)
     log.error(
       { err: error, job_id: job.id, platform: platform.name, job_type: job.type },

@@ -23,9 +23,16 @@ export interface PermitRequest {
   /** Unix ms; a job that waits past it is given up. */
   readonly expiresAtMs: number
   readonly signal: AbortSignal
+  /** True when requests have been sent for this job already: giving it up would waste them. */
+  readonly begun: boolean
 }
 
 const SWEEP_MS = 5_000
+
+/** A job that had not begun was sent away because the daemon is stopping: it stays unsettled. */
+export class DismissedError extends Error {
+  override readonly name = 'DismissedError'
+}
 
 /** Where calls wait for their permits, whatever their platform. */
 export class PermitDesk {
@@ -33,6 +40,7 @@ export class PermitDesk {
   readonly #signals = new WeakSet<AbortSignal>()
   readonly #open: (platform: string) => PlatformPermits
   #sweeper: NodeJS.Timeout | undefined
+  #closing = false
 
   constructor(limiter: Limiter, metrics: Metrics, log: Log, options: PermitDeskOptions) {
     const { useWithinMs, room, gapMs = 20 } = options
@@ -68,6 +76,7 @@ export class PermitDesk {
    */
   async acquire(request: PermitRequest): Promise<Permit> {
     request.signal.throwIfAborted()
+    if (this.#closing && !request.begun) throw new DismissedError('the daemon is stopping')
     this.#watch(request.signal)
     const permit = await new Promise<Permit>((resolve, reject) => {
       const { platform, ...call } = request
@@ -89,6 +98,15 @@ export class PermitDesk {
   /** A socket became free: there may be room for those who wait. */
   roomMade(platform: string): void {
     this.#platforms.get(platform)?.wake()
+  }
+
+  /** The daemon drains: jobs that have not begun are sent away, with DismissedError; the others get their permits still. */
+  dismiss(): void {
+    this.#closing = true
+    this.#refuse(
+      (waiter) => !waiter.begun,
+      () => new DismissedError('the daemon is stopping'),
+    )
   }
 
   /** Stops asking for permits of a platform; its calls wait. */

@@ -107,6 +107,7 @@ export class Pipeline {
       expiresAtMs: job?.expiresAtMs ?? 0,
       signal: signals.attempts,
       tally,
+      calls: 0,
       observedAtMs: startedAtMs,
       creatorId: job?.creatorId ?? '',
     }

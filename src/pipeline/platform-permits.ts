@@ -27,6 +27,8 @@ export interface Waiter extends LaneEntry {
   /** Unix ms; a job that waits past it is given up. */
   readonly expiresAtMs: number
   readonly signal: AbortSignal
+  /** True when requests have been sent for its job already: giving it up would waste them. */
+  readonly begun: boolean
   readonly queuedAtMs: number
   readonly resolve: (permit: Permit) => void
   readonly reject: (error: unknown) => void

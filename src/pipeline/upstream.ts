@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AttemptError, messageOf } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
 import type { Limiter } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, Platform } from '../job/platform.ts'
+import { sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Authoriser } from './authoriser.ts'
@@ -65,7 +65,7 @@ export class Upstream {
         const verdict = judge(error, errand.tally, retry, Math.random)
         if (verdict.next !== 'again') throw new JudgedError(error, verdict)
         metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
-        await sleep(verdict.delayMs, undefined, { signal: errand.signal })
+        await sleep(verdict.delayMs, errand.signal)
       }
     }
   }
@@ -81,6 +81,7 @@ export class Upstream {
         priority: errand.priority,
         sinceMs: errand.sinceMs,
         expiresAtMs: errand.expiresAtMs,
+        begun: errand.calls > 0,
         signal: errand.signal,
       })
     if (this.#credentials === null) await permitted()
@@ -88,6 +89,7 @@ export class Upstream {
     const request = this.#request(endpoint, options, authorisation)
     const permit = await permitted()
     let reply: Reply
+    errand.calls++
     try {
       const sending = fetcher.fetch(request, permit, {
         signal: errand.signal,

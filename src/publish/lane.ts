@@ -1,5 +1,6 @@
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { OutRecord } from '../job/record.ts'
+import { onAbort } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface LaneOptions {
@@ -94,7 +95,7 @@ export class Lane {
       // Nothing may be left that anybody waits for: then there is no need to wait for the next attempt either.
       this.#wakeUp?.()
     }
-    signal.addEventListener('abort', abandon, { once: true })
+    const forget = onAbort(signal, abandon)
     this.#entries.push(entry)
     this.#bytes += bytes
     this.#records += records.length
@@ -103,7 +104,7 @@ export class Lane {
     try {
       await promise
     } finally {
-      signal.removeEventListener('abort', abandon)
+      forget()
     }
   }
 
@@ -212,9 +213,9 @@ export class Lane {
   async #room(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#roomWaiters.push(resolve)
-    signal.addEventListener('abort', resolve as () => void, { once: true })
+    const forget = onAbort(signal, resolve)
     await promise
-    signal.removeEventListener('abort', resolve as () => void)
+    forget()
     signal.throwIfAborted()
   }
 

@@ -1,4 +1,5 @@
-import { abortError, onAbort } from './abort.ts'
+import { onAbort } from '../lib/abort.ts'
+import { abortError } from './abort.ts'
 
 /** How much may be buffered before writers have to wait. */
 export interface RoomLimits {

@@ -54,6 +54,7 @@ function requestOf(over: Partial<PermitRequest> = {}): PermitRequest {
     sinceMs: Date.now(),
     expiresAtMs: Date.now() + 60_000,
     signal: new AbortController().signal,
+    begun: false,
     ...over,
   }
 }
@@ -237,4 +238,22 @@ test('goes on after any number of short denials, also when a timer fires early',
     )
   const { desk } = deskOf(t, limiter)
   await Promise.all(Array.from({ length: 20 }, () => desk.acquire(requestOf())))
+})
+
+test('a drain sends away who has not begun, and serves who has', async (t) => {
+  const limiter = new ScriptedLimiter()
+  let open = false
+  const answer = limiter.answer
+  limiter.answer = (demand) =>
+    open
+      ? answer(demand)
+      : demand.wants.map(({ endpoint }) => ({ endpoint, granted: 0, grant: '', waitMs: 5, level: 'global' }))
+  const { desk } = deskOf(t, limiter)
+  const fresh = desk.acquire(requestOf())
+  const begun = desk.acquire(requestOf({ begun: true }))
+  desk.dismiss()
+  await assert.rejects(fresh, { name: 'DismissedError' })
+  await assert.rejects(desk.acquire(requestOf()), { name: 'DismissedError' })
+  open = true
+  await begun
 })
