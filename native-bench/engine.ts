@@ -1,5 +1,5 @@
 /**
- * The fetch engine beside a bare `undici.request` loop: same agent options, same upstream (a process of its own), same
+ * The fetch engine, and the whole pipeline around it, beside a bare `undici.request` loop: same agent options, same upstream (a process of its own), same
  * concurrency, rounds in turn, medians. `node native-bench/engine.ts [--json] [--rounds 7] [--round-ms 1500]
  * [--concurrency 256]`. Takes about 25 s. CPU per request is the figure that holds on a shared machine: requests per second
  * also measure what else runs there.
@@ -16,6 +16,7 @@ import { FetchEngine } from '../src/fetch/engine.ts'
 import { Permit } from '../src/job/permit.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { pipeline } from './pipeline-contestant.ts'
 
 /** One way of getting replies. To add one (the whole pipeline, say): another function that returns this, in `contestants`. */
 export interface Contestant {
@@ -149,7 +150,11 @@ async function main(): Promise<void> {
   const child = fork(fileURLToPath(import.meta.url), ['upstream'])
   const [port] = (await once(child, 'message')) as [number]
   const origin = `http://127.0.0.1:${port}`
-  const contestants: readonly Contestant[] = [bare(origin), engine(origin)]
+  const contestants: readonly Contestant[] = [
+    bare(origin),
+    engine(origin),
+    pipeline(origin, PATH.split('?')[0] ?? PATH, options.concurrency),
+  ]
   const figures = new Map(contestants.map(({ name }): [string, Figures[]] => [name, []]))
   for (const contestant of contestants) await contestant.round({ ...options, durationMs: 1_000 })
   for (let round = 0; round < rounds; round += 1) {
@@ -173,6 +178,7 @@ async function main(): Promise<void> {
     node: process.version,
     rounds,
     ...options,
+    rssMB: Math.round(process.memoryUsage.rss() / 1e6),
     results: results.map((each) => ({
       ...each,
       requestsRatio: Number((each.requestsPerSecond / floor.requestsPerSecond).toFixed(2)),
@@ -183,7 +189,7 @@ async function main(): Promise<void> {
   if (values.json) console.log(JSON.stringify(report))
   else {
     console.log(
-      `${report.machine}, Node ${report.node}, ${rounds} rounds of ${options.durationMs} ms, medians`,
+      `${report.machine}, Node ${report.node}, ${rounds} rounds of ${options.durationMs} ms, medians; ${report.rssMB} MB resident at the end`,
     )
     console.table(report.results)
   }

@@ -8,7 +8,7 @@ export interface PermitDeskOptions {
   readonly useWithinMs: number
   /** Free sockets of a platform's origin: how many permits could be used at once now. */
   readonly room: (platform: string) => number
-  /** Calls of one platform at the limiter are at least this far apart. Default 20. */
+  /** Calls of one platform at the limiter are at least this far apart. Default 5: a queue is served by few of them. */
   readonly gapMs?: number
 }
 
@@ -43,7 +43,7 @@ export class PermitDesk {
   #closing = false
 
   constructor(limiter: Limiter, metrics: Metrics, log: Log, options: PermitDeskOptions) {
-    const { useWithinMs, room, gapMs = 20 } = options
+    const { useWithinMs, room, gapMs = 5 } = options
     this.#open = (platform) =>
       new PlatformPermits(
         platform,
