@@ -16,15 +16,8 @@ import { FetchEngine } from '../src/fetch/engine.ts'
 import { Permit } from '../src/job/permit.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import type { Contestant } from './contestant.ts'
 import { pipeline } from './pipeline-contestant.ts'
-
-/** One way of getting replies. To add one (the whole pipeline, say): another function that returns this, in `contestants`. */
-export interface Contestant {
-  readonly name: string
-  /** Keeps `concurrency` requests under way for `durationMs`, then waits for the last; resolves with how many there were. */
-  round(options: { durationMs: number; concurrency: number }): Promise<number>
-  stop(): Promise<void>
-}
 
 export interface Figures {
   readonly requestsPerSecond: number

@@ -19,7 +19,7 @@ import { Upstream } from '../src/pipeline/upstream.ts'
 import { definePlatform } from '../src/platforms/define.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
-import type { Contestant } from './engine.ts'
+import type { Contestant } from './contestant.ts'
 
 const OPEN = { rate: 1_000_000, burst: 1_000_000 }
 /** Jobs in memory for each request under way: a queue, as the intake keeps one. */

@@ -7,16 +7,18 @@ import { isPermitLate } from './fetch/errors.ts'
 import { readJson, sampleOf } from './fetch/json.ts'
 import { retryAfterMs } from './fetch/retry-after.ts'
 import { MillraceError } from './job/errors.ts'
+import { fetchOptionsOf } from './parts/fetch.ts'
 import { openImages } from './parts/images.ts'
 import { type Input, openIntake } from './parts/intake.ts'
 import { topicsOf } from './parts/kafka.ts'
 import { openLimiter } from './parts/limits.ts'
-import { type ConfiguredPlatform, platformsOf } from './parts/platforms.ts'
+import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
 import { Completion } from './pipeline/completion.ts'
 import { DeadBreaker } from './pipeline/dead-breaker.ts'
+import { drain } from './pipeline/drain.ts'
 import { PermitDesk } from './pipeline/permit-desk.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
 import type { RetryPolicy } from './pipeline/retry-policy.ts'
@@ -59,9 +61,6 @@ export class StuckError extends MillraceError {
     super('PICTURE_STUCK', 'a picture does not leave the codec: the process has to be ended by force')
   }
 }
-
-/** Share of the drain's deadline after which attempts that are still under way are given up. */
-const ATTEMPTS_SHARE = 0.75
 
 /**
  * Builds the daemon from its configuration and starts it, in the order in which data flows backwards: whoever stores first,
@@ -111,7 +110,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
 
   // The upstream: who may send what, and how.
   const limiter = await running(openLimiter(config, metrics, log))
-  const fetcher = started.adopt(new FetchEngine(fetchOptions(config, platforms), { metrics, log }), (one) =>
+  const fetcher = started.adopt(new FetchEngine(fetchOptionsOf(config, platforms), { metrics, log }), (one) =>
     one.stop(AbortSignal.timeout(1_000)),
   )
   const images = config.images.enabled
@@ -244,49 +243,4 @@ async function begin<T extends { start(): unknown; stop(): unknown }>(
   })
   await part.start()
   return part
-}
-
-/** Lets attempts end until ¾ of the deadline and completions until the whole of it; what is left is delivered again. */
-async function drain(
-  intake: { drain(signal: AbortSignal): Promise<number>; readonly inFlight: number },
-  pipeline: Pipeline,
-  deadlineMs: number,
-  log: Log,
-): Promise<void> {
-  const attemptsEnd = setTimeout(() => pipeline.abandonAttempts(), deadlineMs * ATTEMPTS_SHARE)
-  const deadline = AbortSignal.timeout(deadlineMs)
-  const drained = new AbortController()
-  // Abandoned attempts never settle: once nothing is being worked on, waiting longer changes nothing.
-  const watch = setInterval(() => {
-    if (pipeline.inFlight === 0) drained.abort()
-  }, 20)
-  try {
-    const open = await intake.drain(AbortSignal.any([deadline, drained.signal]))
-    if (open > 0) log.warn({ jobs: open }, 'jobs were given up; they will be delivered again')
-  } finally {
-    clearTimeout(attemptsEnd)
-    clearInterval(watch)
-    pipeline.abandon()
-  }
-}
-
-function fetchOptions(config: Config, platforms: readonly ConfiguredPlatform[]) {
-  const { fetch, images } = config
-  return {
-    platformOrigins: platforms.map(({ platform, origin, privateOrigin }) => ({
-      platform: platform.name,
-      origin,
-      private: privateOrigin,
-    })),
-    allowPrivate: images.private_hosts,
-    inFlightMax: fetch.in_flight_max,
-    socketsPerHost: fetch.sockets_per_host,
-    socketsPerOrigin: fetch.sockets_per_origin,
-    keepAliveMs: fetch.keep_alive,
-    dnsTtlMs: fetch.dns_ttl,
-    timeoutMs: fetch.timeout,
-    connectTimeoutMs: fetch.connect_timeout,
-    readTimeoutMs: fetch.read_timeout,
-    bodyBytesMax: fetch.body_bytes_max,
-  }
 }

@@ -15,7 +15,7 @@ export interface Pixels {
 
 /**
  * Base64 of the thumbhash (Evan Wallace, https://evanw.github.io/thumbhash/), about 25 bytes. Samples the pixels instead of
- * resizing them: 0.2 ms for any size, against 1 to 2 ms through the codec.
+ * resizing them: 0.2 ms for any size, against 3 ms through the codec.
  */
 export function thumbhashOf({ data, width, height, channels }: Pixels): string {
   const scale = Math.min(1, CELLS / Math.max(width, height))

@@ -1,10 +1,11 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { HEADERS } from '../job/job.ts'
 import type { SourceRecord } from '../job/record.ts'
 import { decodeStoredLine } from '../publish/stored-line.ts'
 import { type Line, LineSplitter } from './line-splitter.ts'
-import { CUT_HEADER, type Partition } from './source.ts'
+import type { Partition } from './source.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -156,7 +157,7 @@ export class NdjsonReader {
     const { topic, partition } = this.partition
     const place = { topic, partition, offset: line.offset }
     if (line.length > line.value.length) {
-      const headers = { [CUT_HEADER]: Buffer.from(String(line.length)) }
+      const headers = { [HEADERS.cut]: Buffer.from(String(line.length)) }
       return { ...place, timestampMs: this.#options.timestampMs, key: null, value: line.value, headers }
     }
     const stored = this.#options.format === 'stored' ? decodeStoredLine(line.value) : undefined

@@ -67,9 +67,3 @@ export interface Source {
 export function partitionKey(partition: Partition): string {
   return `${partition.topic}/${partition.partition}`
 }
-
-/**
- * Header of a record whose value was too large to be held: how many bytes it really has. The value is its beginning. The
- * record is then no job any more and ends as a dead letter; the original stays where the original-* headers say.
- */
-export const CUT_HEADER = 'millrace-cut-bytes'

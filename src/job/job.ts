@@ -77,6 +77,11 @@ export const HEADERS = {
   dueAt: 'millrace-due-at',
   group: 'millrace-group',
   version: 'millrace-version',
+  /**
+   * On a record whose value was too large to be held or passed on: how many bytes it really has. The value is its beginning;
+   * the whole one stays where the original-* headers say. Such a record is no job any more.
+   */
+  cut: 'millrace-cut-bytes',
 } as const
 
 /** Where a record first stood: its own place, or, for a retry, the one its headers tell. */
@@ -112,6 +117,10 @@ export function parseJob(record: SourceRecord): ParsedJob {
   const { value } = record
   if (value === null || value.length === 0)
     return { malformed: 'The value is empty; expected a job in JSON.' }
+  const cut = headerText(record.headers, HEADERS.cut)
+  if (cut !== undefined) {
+    return { malformed: `The value has ${cut.slice(0, 20)} bytes; expected at most ${VALUE_BYTES_MAX}.` }
+  }
   if (value.length > VALUE_BYTES_MAX) {
     return { malformed: `The value has ${value.length} bytes; expected at most ${VALUE_BYTES_MAX}.` }
   }

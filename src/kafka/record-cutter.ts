@@ -1,4 +1,4 @@
-import { CUT_HEADER } from '../intake/source.ts'
+import { HEADERS } from '../job/job.ts'
 
 /** A record above this is cut even when it is alone. */
 export const CUT_RECORD_BYTES_MAX = 16 * 1024 * 1024
@@ -102,7 +102,7 @@ function cut(prefix: Buffer): Buffer {
   const hasKey = keyEnd + VARINT_BYTES_MAX < prefix.length
   const value = hasKey ? decodeVarint(prefix, keyEnd)! : { value: key.value, end: key.end }
   const kept = prefix.subarray(value.end, value.end + Math.min(KEPT_BYTES, Math.max(0, value.value)))
-  const name = Buffer.from(CUT_HEADER)
+  const name = Buffer.from(HEADERS.cut)
   const note = Buffer.from(String(value.value))
   return Buffer.concat([
     prefix.subarray(0, offset),

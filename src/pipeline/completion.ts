@@ -1,12 +1,13 @@
-import { messageOf } from '../job/errors.ts'
+import { MillraceError, messageOf } from '../job/errors.ts'
 import { type Job, originOf } from '../job/job.ts'
 import type { Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
 import type { PictureOutcome, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
-import type { Delivery, Publisher } from '../job/record.ts'
+import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
 import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import {
+  cutRecord,
   deadLetter,
   followUpRecords,
   resultRecord,
@@ -138,7 +139,7 @@ export class Completion {
   }
 
   async #dead(ending: Ending, reason: Reason, message: string, observedAtMs: number): Promise<void> {
-    const { publisher, metrics } = this.#ports
+    const { metrics } = this.#ports
     const { job, delivery, signal, attempts, throttled } = ending
     // What was not fetched has no row; that the creator is gone is a fact about them.
     const rows: Row[] = job !== null && reason === 'not_found' ? [goneRow(ending.creatorId)] : []
@@ -146,10 +147,11 @@ export class Completion {
       await this.#write(ending, job, rows, observedAtMs, 'dead', reason)
     }
     const trouble: Trouble = { reason, message, attempts, throttled }
-    await publisher.publish(
+    await this.#publishOr(
       this.#options.deadTopic,
-      [deadLetter(delivery.record, trouble, this.#options.writer)],
+      deadLetter(delivery.record, trouble, this.#options.writer),
       signal,
+      cutRecord,
     )
     metrics.dead_letters_total.inc({ platform: ending.labels.platform, reason })
     await this.#publishResult(ending, { status: 'dead', reason, message })
@@ -217,11 +219,30 @@ export class Completion {
       finished_at: new Date().toISOString(),
       ...result,
     }
-    return this.#ports.publisher.publish(
+    // The rows hold what a result too large for its topic has to leave out.
+    const without = () => resultRecord({ ...message, data: null, pictures: [] }, job?.traceparent)
+    return this.#publishOr(
       this.#options.resultsTopic,
-      [resultRecord(message, job?.traceparent)],
+      resultRecord(message, job?.traceparent),
       signal,
+      without,
     )
+  }
+
+  /** Publishes a record, or what `smaller` makes of it when it is refused for good: no record may stop its partition. */
+  async #publishOr(
+    topic: string,
+    record: OutRecord,
+    signal: AbortSignal,
+    smaller: (record: OutRecord) => OutRecord,
+  ): Promise<void> {
+    const { publisher } = this.#ports
+    try {
+      await publisher.publish(topic, [record], signal)
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== 'RECORD_REFUSED') throw error
+      await publisher.publish(topic, [smaller(record)], signal)
+    }
   }
 }
 

@@ -28,6 +28,20 @@ export function deadLetter(record: SourceRecord, trouble: Trouble, writer: Write
   }
 }
 
+/** How much of a value stays when the whole does not fit. */
+const CUT_BYTES = 64 * 1024
+
+/** The same record with only the beginning of its value, and a header that says how long it was. */
+export function cutRecord(record: OutRecord): OutRecord {
+  const { value, headers } = record
+  if (value === null || value.length <= CUT_BYTES) return record
+  return {
+    ...record,
+    value: value.subarray(0, CUT_BYTES),
+    headers: { ...headers, [HEADERS.cut]: header(value.length) },
+  }
+}
+
 /** A record that is to be tried again, not before `dueAtMs` (Unix ms). */
 export function retryRecord(
   record: SourceRecord,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { OutRecord, Publisher } from '../job/record.ts'
 import type { Log } from '../telemetry/log.ts'
-import { Lane, type Sent } from './lane.ts'
+import { Outbox, type Sent } from './outbox.ts'
 import { encodeStoredLine } from './stored-line.ts'
 
 export interface FilePublisherOptions {
@@ -30,7 +30,7 @@ export class FilePublisher implements Publisher {
   readonly #plainTopics: ReadonlySet<string>
   readonly #now: () => number
   readonly #log: Log
-  readonly #lanes = new Map<string, Lane>()
+  readonly #outboxes = new Map<string, Outbox>()
   readonly #files = new Map<string, FileHandle>()
   #stopped: Promise<void> | undefined
 
@@ -53,12 +53,12 @@ export class FilePublisher implements Publisher {
   }
 
   get healthy(): boolean {
-    return [...this.#lanes.values()].every((lane) => lane.away === undefined || lane.isEmpty)
+    return [...this.#outboxes.values()].every((outbox) => outbox.away === undefined || outbox.isEmpty)
   }
 
   async publish(topic: string, records: readonly OutRecord[], signal: AbortSignal): Promise<void> {
     if (this.#stopped !== undefined) throw new MillraceError('PUBLISHER_STOPPED', 'the publisher is stopped')
-    await this.#lane(topic).publish(records, signal)
+    await this.#outbox(topic).publish(records, signal)
   }
 
   async stop(): Promise<void> {
@@ -68,14 +68,14 @@ export class FilePublisher implements Publisher {
 
   async #stop(): Promise<void> {
     const giveUp = AbortSignal.timeout(5_000)
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.flush(giveUp)))
+    await Promise.all([...this.#outboxes.values()].map((outbox) => outbox.flush(giveUp)))
     await Promise.all([...this.#files.values()].map((file) => file.close()))
     this.#files.clear()
   }
 
-  #lane(topic: string): Lane {
-    let lane = this.#lanes.get(topic)
-    if (lane === undefined) {
+  #outbox(topic: string): Outbox {
+    let outbox = this.#outboxes.get(topic)
+    if (outbox === undefined) {
       if (!/^[A-Za-z0-9._-]{1,249}$/.test(topic) || topic === '.' || topic === '..') {
         throw new MillraceError(
           'TOPIC_NAME',
@@ -88,10 +88,10 @@ export class FilePublisher implements Publisher {
         batchBytesMax: BATCH_BYTES_MAX,
         bufferBytesMax: BUFFER_BYTES_MAX,
       }
-      lane = new Lane(topic, options, (name, records) => this.#write(name, records), this.#log)
-      this.#lanes.set(topic, lane)
+      outbox = new Outbox(topic, options, (name, records) => this.#write(name, records), this.#log)
+      this.#outboxes.set(topic, outbox)
     }
-    return lane
+    return outbox
   }
 
   async #write(topic: string, records: readonly OutRecord[]): Promise<Sent> {

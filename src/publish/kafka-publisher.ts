@@ -4,7 +4,7 @@ import type { OutRecord, Publisher } from '../job/record.ts'
 import { checkKafka, RETRY, translate, within } from '../kafka/client.ts'
 import { toKafkaHeaders } from '../kafka/headers.ts'
 import type { Log } from '../telemetry/log.ts'
-import { Lane, type LaneOptions, type Sent } from './lane.ts'
+import { Outbox, type OutboxOptions, type Sent } from './outbox.ts'
 
 export interface KafkaPublisherOptions {
   readonly brokers: readonly string[]
@@ -28,7 +28,7 @@ const SLOW_MS = 2_000
 const PROBE_EVERY_MS = 1_000
 
 /**
- * Publishes to Kafka, acknowledged by all in-sync replicas. One lane per topic, so that a missing topic holds up no other.
+ * Publishes to Kafka, acknowledged by all in-sync replicas. One outbox per topic, so that a missing topic holds up no other.
  *
  * Not idempotent in Kafka's sense, on purpose: kafkajs takes back the sequence number of a batch whose reply was lost, and
  * a later batch with the same number and count would be dropped by the broker as a repetition, with its acknowledgement
@@ -36,11 +36,11 @@ const PROBE_EVERY_MS = 1_000
  */
 export class KafkaPublisher implements Publisher {
   readonly #options: KafkaPublisherOptions
-  readonly #laneOptions: LaneOptions
+  readonly #outboxOptions: OutboxOptions
   readonly #kafka: Kafka
   readonly #producer: Producer
   readonly #log: Log
-  readonly #lanes = new Map<string, Lane>()
+  readonly #outboxes = new Map<string, Outbox>()
   readonly #sendsSince = new Map<string, number>()
   #probe: NodeJS.Timeout | undefined
   #probedAway = false
@@ -49,7 +49,7 @@ export class KafkaPublisher implements Publisher {
 
   constructor(options: KafkaPublisherOptions, kafka: Kafka, log: Log) {
     this.#options = options
-    this.#laneOptions = {
+    this.#outboxOptions = {
       lingerMs: options.lingerMs ?? 5,
       batchRecordsMax: options.batchRecordsMax ?? 500,
       batchBytesMax: options.batchBytesMax ?? 512 * 1024,
@@ -61,7 +61,7 @@ export class KafkaPublisher implements Publisher {
       // The same partition for the same key as Java's producers choose.
       createPartitioner: Partitioners.DefaultPartitioner,
       allowAutoTopicCreation: false,
-      // Short: the lane tries again for as long as it takes, and `healthy` should tell soon.
+      // Short: the outbox tries again for as long as it takes, and `healthy` should tell soon.
       retry: { ...RETRY, retries: 2 },
     })
   }
@@ -75,13 +75,14 @@ export class KafkaPublisher implements Publisher {
   get healthy(): boolean {
     if (this.#probedAway) return false
     for (const since of this.#sendsSince.values()) if (performance.now() - since > SLOW_MS) return false
-    for (const lane of this.#lanes.values()) if (lane.away !== undefined && !lane.isEmpty) return false
+    for (const outbox of this.#outboxes.values())
+      if (outbox.away !== undefined && !outbox.isEmpty) return false
     return true
   }
 
   async publish(topic: string, records: readonly OutRecord[], signal: AbortSignal): Promise<void> {
     if (this.#stopped !== undefined) throw new MillraceError('PUBLISHER_STOPPED', 'the publisher is stopped')
-    await this.#lane(topic).publish(records, signal)
+    await this.#outbox(topic).publish(records, signal)
   }
 
   async stop(): Promise<void> {
@@ -102,18 +103,18 @@ export class KafkaPublisher implements Publisher {
   async #stop(): Promise<void> {
     const timeoutMs = this.#options.stopTimeoutMs ?? 5_000
     const giveUp = AbortSignal.timeout(timeoutMs)
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.flush(giveUp)))
+    await Promise.all([...this.#outboxes.values()].map((outbox) => outbox.flush(giveUp)))
     clearInterval(this.#probe)
     await within(this.#producer.disconnect(), timeoutMs, () => new Error('late')).catch(() => undefined)
   }
 
-  #lane(topic: string): Lane {
-    let lane = this.#lanes.get(topic)
-    if (lane === undefined) {
-      lane = new Lane(topic, this.#laneOptions, (name, records) => this.#send(name, records), this.#log)
-      this.#lanes.set(topic, lane)
+  #outbox(topic: string): Outbox {
+    let outbox = this.#outboxes.get(topic)
+    if (outbox === undefined) {
+      outbox = new Outbox(topic, this.#outboxOptions, (name, records) => this.#send(name, records), this.#log)
+      this.#outboxes.set(topic, outbox)
     }
-    return lane
+    return outbox
   }
 
   async #send(topic: string, records: readonly OutRecord[]): Promise<Sent> {
@@ -153,12 +154,14 @@ export class KafkaPublisher implements Publisher {
    * daemon holds its intake while we are unhealthy, so nothing new comes either.)
    */
   async #probeOnce(): Promise<void> {
-    const idleAndAway = [...this.#lanes.values()].some((lane) => lane.away !== undefined && lane.isEmpty)
+    const idleAndAway = [...this.#outboxes.values()].some(
+      (outbox) => outbox.away !== undefined && outbox.isEmpty,
+    )
     if (!idleAndAway && !this.#probedAway) return
     try {
       await checkKafka(this.#kafka, this.#options.brokers, PROBE_EVERY_MS * 3)
       this.#probedAway = false
-      for (const lane of this.#lanes.values()) lane.forgetAway()
+      for (const outbox of this.#outboxes.values()) outbox.forgetAway()
     } catch {
       this.#probedAway = true
     }

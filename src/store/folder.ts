@@ -12,7 +12,8 @@ export interface FolderStoreOptions {
   readonly folder: string
   /**
    * Flush each object to the disk before it gets its name. Default false: the death of the process costs nothing, a power failure
-   * may cost the last seconds' objects, which are then found to be damaged and written again. Flushing doubles the cost of a put.
+   * may cost the last seconds' objects, which are then found to be damaged and written again. Flushing halves the
+   * puts a second.
    */
   readonly flush?: boolean
 }

@@ -6,7 +6,6 @@ import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import type { NdjsonSourceOptions } from '../../src/intake/ndjson-options.ts'
 import { NdjsonSource } from '../../src/intake/ndjson-source.ts'
-import { CUT_HEADER } from '../../src/intake/source.ts'
 import { HEADERS } from '../../src/job/job.ts'
 import { FilePublisher } from '../../src/publish/file-publisher.ts'
 import { describeSource, numbered, Run, silent, until } from '../contract/source.ts'
@@ -124,7 +123,7 @@ describe('NDJSON input', () => {
     const [first, cut, last] = run.deliveries.map(({ record }) => record)
     assert.equal(first!.value!.toString(), '{"n":0}')
     assert.equal(cut!.value!.toString(), long.slice(0, 100_000))
-    assert.equal((cut!.headers[CUT_HEADER] as Buffer).toString(), '300000')
+    assert.equal((cut!.headers[HEADERS.cut] as Buffer).toString(), '300000')
     assert.equal(last!.value!.toString(), '{"n":1}')
   })
 

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import kafkajs from 'kafkajs'
 import snappy from 'snappyjs'
 import { KafkaSource } from '../../src/intake/kafka-source.ts'
-import { CUT_HEADER } from '../../src/intake/source.ts'
+import { HEADERS } from '../../src/job/job.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { BATCH_BYTES_MAX, gzipCodec, lz4Codec, snappyCodec, zstdCodec } from '../../src/kafka/codecs.ts'
 import { encodeVarint } from '../../src/kafka/record-cutter.ts'
@@ -105,7 +105,7 @@ describe('codecs', () => {
       assert.equal(before!.value!.toString(), 'before')
       assert.equal(bomb!.key!.toString(), 'bomb')
       assert.equal(bomb!.value!.length, 1024)
-      assert.deepEqual(bomb!.headers[CUT_HEADER], Buffer.from(String(BATCH_BYTES_MAX + 1)))
+      assert.deepEqual(bomb!.headers[HEADERS.cut], Buffer.from(String(BATCH_BYTES_MAX + 1)))
       assert.equal(after!.value!.toString(), 'after')
     })
   })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { CUT_HEADER } from '../../src/intake/source.ts'
+import { HEADERS } from '../../src/job/job.ts'
 import { cutRecords, decodeVarint, encodeVarint } from '../../src/kafka/record-cutter.ts'
 
 interface Inner {
@@ -55,7 +55,7 @@ describe('record cutter', () => {
       const out = decodeAll(
         await cutRecords(chunked(whole, size), { bytesMax: 1_000_000, recordBytesMax: 100_000 }),
       )
-      const note = [[CUT_HEADER, Buffer.from('200000')]]
+      const note = [[HEADERS.cut, Buffer.from('200000')]]
       assert.deepEqual(out, [
         records[0],
         { key: Buffer.from('b'), value: Buffer.alloc(1024, 'x'), headers: note },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
-import { AttemptError } from '../../src/job/errors.ts'
+import { AttemptError, MillraceError } from '../../src/job/errors.ts'
 import type { Fetcher, Reply } from '../../src/job/fetch.ts'
 import { HEADERS } from '../../src/job/job.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
@@ -28,6 +28,7 @@ class Bench {
   readonly blocks: { platform: string; endpoint?: string; durationMs: number }[] = []
   reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
   refuseRows = false
+  recordBytesMax = Number.POSITIVE_INFINITY
   readonly metrics = createMetrics()
   readonly desk: PermitDesk
   readonly pipeline: Pipeline
@@ -98,6 +99,9 @@ class Bench {
     const publisher: Publisher = {
       healthy: true,
       publish: async (topic, records) => {
+        if (records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)) {
+          throw new MillraceError('RECORD_REFUSED', 'too large')
+        }
         this.trail.push(`publish ${topic}`)
         for (const record of records) this.published.push({ topic, record })
       },
@@ -395,4 +399,21 @@ test('when most jobs of a platform die for reasons of ours, it is paused', async
   for (let i = 0; i < 4; i++) await bench.deliver(JOB)
   await bench.idle()
   assert.equal(bench.desk.paused[0]?.platform, 'counter')
+})
+
+test('a dead letter that its topic refuses for its size is cut, with its length in a header, and settled', async () => {
+  const bench = new Bench()
+  bench.recordBytesMax = 100_000
+  await bench.deliver(Buffer.alloc(200_000, 0x20))
+  const dead = bench.published.find(({ topic }) => topic === 'dead')?.record
+  assert.equal(dead?.value?.length, 65_536)
+  assert.equal(headerText(dead?.headers ?? {}, HEADERS.cut), '200000')
+  assert.equal(headerText(dead?.headers ?? {}, HEADERS.originalOffset), '0')
+})
+
+test('a record that was cut on its way is malformed, with its true size', async () => {
+  const bench = new Bench()
+  await bench.deliver(JOB, { [HEADERS.cut]: Buffer.from('17000000') })
+  assert.equal(bench.results()[0]?.reason, 'malformed')
+  assert.match(bench.results()[0]?.message ?? '', /17000000 bytes/)
 })

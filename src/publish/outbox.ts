@@ -3,7 +3,7 @@ import type { OutRecord } from '../job/record.ts'
 import { onAbort } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 
-export interface LaneOptions {
+export interface OutboxOptions {
   /** How long a first record waits for company. 0: not at all (what comes while a batch is written is the next batch). */
   readonly lingerMs: number
   readonly batchRecordsMax: number
@@ -40,9 +40,9 @@ const BACK_OFF_MAX_MS = 5_000
  * A batch that cannot be sent is sent again, with growing pauses, for as long as anybody waits for it; one that is refused
  * is taken apart, so that only the record at fault is refused.
  */
-export class Lane {
+export class Outbox {
   readonly topic: string
-  readonly #options: LaneOptions
+  readonly #options: OutboxOptions
   readonly #send: (topic: string, records: readonly OutRecord[]) => Promise<Sent>
   readonly #log: Log
   readonly #roomWaiters: (() => void)[] = []
@@ -56,7 +56,7 @@ export class Lane {
 
   constructor(
     topic: string,
-    options: LaneOptions,
+    options: OutboxOptions,
     send: (topic: string, records: readonly OutRecord[]) => Promise<Sent>,
     log: Log,
   ) {

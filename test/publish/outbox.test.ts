@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { OutRecord } from '../../src/job/record.ts'
-import { Lane, type Sent } from '../../src/publish/lane.ts'
+import { Outbox, type Sent } from '../../src/publish/outbox.ts'
 import { silent } from '../contract/source.ts'
 
 const out = (value: string): OutRecord => ({ key: null, value: Buffer.from(value), headers: {} })
 const never = new AbortController().signal
 
-function lane(answer: (values: string[]) => Sent | Promise<Sent>, over = {}) {
+function outbox(answer: (values: string[]) => Sent | Promise<Sent>, over = {}) {
   const sent: string[][] = []
   const options = {
     lingerMs: 1,
@@ -16,7 +16,7 @@ function lane(answer: (values: string[]) => Sent | Promise<Sent>, over = {}) {
     bufferBytesMax: 100_000,
     ...over,
   }
-  const made = new Lane(
+  const made = new Outbox(
     'topic',
     options,
     async (_topic, records) => {
@@ -26,12 +26,12 @@ function lane(answer: (values: string[]) => Sent | Promise<Sent>, over = {}) {
     },
     silent,
   )
-  return { lane: made, sent }
+  return { outbox: made, sent }
 }
 
-describe('lane', () => {
+describe('outbox', () => {
   it('gathers concurrent calls into batches, in order', async () => {
-    const { lane: one, sent } = lane(() => 'ok')
+    const { outbox: one, sent } = outbox(() => 'ok')
     await Promise.all(Array.from({ length: 25 }, (_, n) => one.publish([out(String(n))], never)))
     assert.deepEqual(
       sent.flat(),
@@ -45,7 +45,7 @@ describe('lane', () => {
   })
 
   it('splits a call that is larger than a batch and resolves it at its last record', async () => {
-    const { lane: one, sent } = lane(() => 'ok')
+    const { outbox: one, sent } = outbox(() => 'ok')
     await one.publish(
       Array.from({ length: 23 }, (_, n) => out(String(n))),
       never,
@@ -60,7 +60,7 @@ describe('lane', () => {
 
   it('tries again while the service is away, and says so meanwhile', async () => {
     let turn = 0
-    const { lane: one, sent } = lane(() => {
+    const { outbox: one, sent } = outbox(() => {
       turn += 1
       return turn < 3 ? { away: new Error('down') } : 'ok'
     })
@@ -73,7 +73,7 @@ describe('lane', () => {
   })
 
   it('refuses only the record at fault', async () => {
-    const { lane: one } = lane((values) =>
+    const { outbox: one } = outbox((values) =>
       values.includes('bad') ? { refused: new Error('too large') } : 'ok',
     )
     const results = await Promise.allSettled(
@@ -88,7 +88,7 @@ describe('lane', () => {
 
   it('lets a caller go who gives up, and sends what others wait for', async () => {
     let isAway = true
-    const { lane: one, sent } = lane(() => (isAway ? { away: new Error('down') } : 'ok'))
+    const { outbox: one, sent } = outbox(() => (isAway ? { away: new Error('down') } : 'ok'))
     const giveUp = new AbortController()
     const first = one.publish([out('first')], giveUp.signal)
     const second = one.publish([out('second')], never)
@@ -106,7 +106,7 @@ describe('lane', () => {
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    const { lane: one, sent } = lane(() => held.then(() => 'ok' as const), { bufferBytesMax: 500 })
+    const { outbox: one, sent } = outbox(() => held.then(() => 'ok' as const), { bufferBytesMax: 500 })
     const publishing = Array.from({ length: 20 }, () => one.publish([out('x'.repeat(100))], never))
     const giveUp = AbortSignal.timeout(20)
     await assert.rejects(one.publish([out('x')], giveUp), { name: 'TimeoutError' })
@@ -117,13 +117,13 @@ describe('lane', () => {
   })
 
   it('sends what is left when it is flushed, and gives up when told', async () => {
-    const { lane: one, sent } = lane(() => 'ok', { lingerMs: 60_000 })
+    const { outbox: one, sent } = outbox(() => 'ok', { lingerMs: 60_000 })
     const publishing = one.publish([out('a')], never)
     await one.flush(never)
     await publishing
     assert.deepEqual(sent, [['a']])
 
-    const { lane: dead } = lane(() => ({ away: new Error('down') }))
+    const { outbox: dead } = outbox(() => ({ away: new Error('down') }))
     const lost = assert.rejects(dead.publish([out('a')], never), { code: 'PUBLISH_GIVEN_UP' })
     await dead.flush(AbortSignal.timeout(20))
     await lost
