@@ -164,13 +164,12 @@ async function rows({ engine }: SummaryInput): Promise<string> {
 }
 
 function next(folder: string): string {
+  const sql = 'SELECT metric, count(), max(value) FROM points FINAL GROUP BY metric'
   return [
     `  ${folder}/millrace.results.ndjson   one line for each result`,
     `  ${folder}/millrace.dead.ndjson      the dead letters, with their reasons in the headers`,
     `  ${folder}/store/pictures/           open a few`,
-    '  npm run millrace -- query --data ' +
-      folder +
-      ' "SELECT metric, count(), max(value) FROM points FINAL GROUP BY metric"',
+    `  npm run millrace -- query --data '${folder}' "${sql}"`,
     '  README.md                           the same with Kafka, Redis and ClickHouse',
   ].join('\n')
 }
