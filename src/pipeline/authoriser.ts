@@ -45,8 +45,8 @@ export class Authoriser {
     }
   }
 
-  /** The platform refused it. */
-  forget(): void {
-    this.#held = undefined
+  /** The platform refused this one. Whoever has renewed it meanwhile keeps the new one. */
+  forget(refused: Authorisation): void {
+    if (this.#held?.authorisation === refused) this.#held = undefined
   }
 }

@@ -108,6 +108,7 @@ export class Pipeline {
       signal: signals.attempts,
       tally,
       calls: 0,
+      renewal: 'none',
       observedAtMs: startedAtMs,
       creatorId: job?.creatorId ?? '',
     }

@@ -61,6 +61,10 @@ export class Upstream {
       } catch (error) {
         if (this.#ports.isLate(error)) continue
         if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
+        if (error.reason === 'unauthorized' && errand.renewal === 'due') {
+          errand.renewal = 'done'
+          continue
+        }
         const { metrics, retry } = this.#ports
         const verdict = judge(error, errand.tally, retry, Math.random)
         if (verdict.next !== 'again') throw new JudgedError(error, verdict)
@@ -116,11 +120,16 @@ export class Upstream {
           metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })
           await this.#block(name, error)
         }
-        // A token may have been revoked early: the next attempt, of this job or another, asks for a new one.
-        if (authorised && error.reason === 'unauthorized') this.#authoriser.forget()
+        if (authorised && error.reason === 'unauthorized') this.#renew(errand, authorisation)
       }
       throw error
     }
+  }
+
+  /** A token may have been revoked before its time: each job may try once more, with a new one. A key stays the same. */
+  #renew(errand: Errand, refused: Authorisation): void {
+    this.#authoriser.forget(refused)
+    if (refused.expiresInMs !== undefined && errand.renewal === 'none') errand.renewal = 'due'
   }
 
   /** Every daemon holds back as long as the upstream asked for. Without a figure one back-off step is enough. */

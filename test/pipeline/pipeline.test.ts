@@ -7,7 +7,7 @@ import { HEADERS } from '../../src/job/job.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
 import type { Demand, Limiter } from '../../src/job/permit.ts'
 import type { PictureStage } from '../../src/job/picture.ts'
-import type { Platform } from '../../src/job/platform.ts'
+import type { CallContext, Platform } from '../../src/job/platform.ts'
 import { headerText, type OutRecord, type Publisher, type SourceRecord } from '../../src/job/record.ts'
 import { type JobRows, type RowSink, RowsRejectedError } from '../../src/job/row.ts'
 import { Completion } from '../../src/pipeline/completion.ts'
@@ -416,4 +416,32 @@ test('a record that was cut on its way is malformed, with its true size', async 
   await bench.deliver(JOB, { [HEADERS.cut]: Buffer.from('17000000') })
   assert.equal(bench.results()[0]?.reason, 'malformed')
   assert.match(bench.results()[0]?.message ?? '', /17000000 bytes/)
+})
+
+test('a token that was revoked early is renewed once, and all jobs go on', async () => {
+  let tokens = 0
+  const bench = new Bench({
+    ...COUNTER,
+    endpoints: {
+      ...COUNTER.endpoints,
+      token: { path: '/token', method: 'POST', authorised: false, response: z.object({ token: z.string() }) },
+    },
+    authorise: async (_credentials: unknown, { get }: { get: CallContext['get'] }) => {
+      const { token } = (await get('token')) as { token: string }
+      return { query: { token }, expiresInMs: 7_200_000 }
+    },
+  } as Platform)
+  bench.reply = (url) => {
+    if (url.pathname.endsWith('/token')) return json(200, { token: `t${++tokens}` })
+    return url.searchParams.get('token') === 't2' ? json(200, { count: 3 }) : json(401, {})
+  }
+  await Promise.all([bench.deliver(JOB), bench.deliver(JOB), bench.deliver(JOB)])
+  assert.deepEqual(
+    bench.results().map(({ status }) => status),
+    ['done', 'done', 'done'],
+  )
+  assert.equal(tokens, 2)
+  bench.reply = (url) => (url.pathname.endsWith('/token') ? json(200, { token: 'bad' }) : json(401, {}))
+  await bench.deliver(JOB)
+  assert.equal(bench.results()[3]?.reason, 'unauthorized')
 })
