@@ -257,10 +257,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #endWith(error: unknown): void {
+    // Written and not answered: it may lie in a buffer of the upstream's and be counted any moment from now. Nobody can say
+    // that it has arrived, so the limiter has to take the longest time it allows a grant.
+    const isOnItsWay = this.#phase === 'headers'
     this.#phase = 'ended'
     this.#first = undefined
     this.#more = undefined
-    this.#tellArrived()
+    if (!isOnItsWay) this.#tellArrived()
     this.#owner.failed(this, error)
   }
 

@@ -22,8 +22,9 @@ export interface Reply {
 /** Sends requests to platforms, each under a permit. */
 export interface Fetcher {
   /**
-   * Spends the permit and resolves with the reply. `onArrived` is called once, when the upstream has certainly seen the
-   * request, or certainly never will: on response headers, or at the end of a failure.
+   * Spends the permit and resolves with the reply. `onArrived` is called at most once: on response headers, or when
+   * the request ended before it was written. After a failure in between (a time-out, an abort, a broken connection) it is not
+   * called: the request may still be counted by the upstream, and nobody can tell when.
    * Rejects with AttemptError (`timeout`, `connection`, `too_large`, `address_refused`, `bad_response`), or with the
    * signal's reason when aborted. No redirect is followed: a 3xx is a reply.
    */

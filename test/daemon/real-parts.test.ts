@@ -326,13 +326,16 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
 
   // And the upstream has not been asked once more than it allows.
   const oracle = (await (await fetch(`${upstream}/oracle`)).json()) as OracleReport
-  assert.equal(oracle.violations, 0, JSON.stringify(oracle.levels.filter(({ violations }) => violations > 0)))
+  const metrics = await (await fetch(`${second.adminUrl}/metrics`)).text()
+  const rebalances = /^millrace_kafka_rebalances_total (\d+)/m.exec(metrics)?.[1]
+  const broken = JSON.stringify(oracle.levels.filter(({ violations }) => violations > 0))
+  assert.equal(oracle.violations, 0, `after ${rebalances} rebalances: ${broken}`)
 
   const ended = await second.daemon.stop()
   assert.equal(ended.code, 0, ended.stderr.slice(-2000))
   t.diagnostic(
     `${JOBS} jobs in ${tookS.toFixed(1)} s: ${books.done} done, ${books.dead} dead ` +
-      `(${books.malformed} malformed, ${books.not_found} not found); ${results.length - JOBS} results repeated; ` +
+      `(${books.malformed} malformed, ${books.not_found} not found); ${results.length - JOBS} results repeated, ${rebalances} rebalances; ` +
       `${new Set(keys).size} pictures; ${oracle.arrivals} calls upstream, ${oracle.violations} violations`,
   )
 })

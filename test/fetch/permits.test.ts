@@ -188,3 +188,25 @@ test('as many as may be under way may wait, and no more', async (t) => {
   aborter.abort()
   await Promise.allSettled(held)
 })
+
+test('a request that was written and then given up is not said to have arrived: it may still be counted', async (t) => {
+  let seen = () => {}
+  const asked = new Promise<void>((resolve) => {
+    seen = resolve
+  })
+  const { origin } = await serve(t, () => seen())
+  const { engine } = engineFor(t, origin)
+  const aborter = new AbortController()
+  let arrivals = 0
+  const sending = engine.fetch(get(`${origin}/a`), permit(), {
+    signal: aborter.signal,
+    onArrived: () => {
+      arrivals += 1
+    },
+  })
+  await asked
+  aborter.abort(new Error('given up'))
+  await assert.rejects(sending, /given up/)
+  assert.equal(arrivals, 0)
+  await engine.stop()
+})
