@@ -67,7 +67,6 @@ function engine(origin: string): Contestant {
       const permit = new Permit({
         platform: 'bench',
         endpoint: 'channel',
-        cost: 1,
         grant: 'bench',
         deadlineMs: performance.now() + 5_000,
       })

@@ -11,7 +11,7 @@ import { fetchOptionsOf } from './parts/fetch.ts'
 import { openImages } from './parts/images.ts'
 import { type Input, openIntake } from './parts/intake.ts'
 import { topicsOf } from './parts/kafka.ts'
-import { openLimiter } from './parts/limits.ts'
+import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
 import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
@@ -121,6 +121,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     new PermitDesk(limiter, metrics, log, {
       // Half of the jitter is for the way through the daemon, half for the network.
       useWithinMs: config.limits.jitter / 2,
+      grantTimeoutMs: grantTimeoutMs(config),
       room: (platform) => fetcher.room(origins.get(platform) ?? ''),
     }),
   )

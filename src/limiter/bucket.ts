@@ -11,7 +11,7 @@ export function bucketUnits(tatUs: number, nowUs: number, terms: BucketTerms): n
 
 /** `tatUs` after `units` were taken. */
 export function taken(tatUs: number, nowUs: number, terms: BucketTerms, units: number): number {
-  return units === 0 ? tatUs : Math.max(tatUs, nowUs) + units * terms.intervalUs
+  return Math.max(tatUs, nowUs) + units * terms.intervalUs
 }
 
 /** In how many microseconds the bucket holds `units`, which must be within its tolerance. */

@@ -1,24 +1,34 @@
--- The twin of decide.ts (with state.ts, window.ts, bucket.ts): the same decisions, bit by bit, inside Redis 6.2 or later.
--- Whoever changes one changes the other; a property test drives both side by side.
+-- The twin of decide.ts (with state, level, window, bucket, adapt and queue): the same decisions, bit by bit, inside Redis 6.2
+-- or later. Whoever changes one changes the other; a property test drives both side by side.
 --
 -- KEYS[1]  a hash with everything that was granted. One key, so that it is lost as a whole or not at all, which the missing
 --          field `core` tells. Fields, packed by cmsgpack as arrays:
---            core                       { runId, epoch, last, offset, tat, recent }
---            p:<platform>               { epoch, tat, blockedUntil, cursor, served, recent }
---            e:<platform>/<endpoint>    { epoch, blockedUntil, log, pending, recent }
---          log is { time, units, … }, pending { grant, units, by, … }, recent { slot, units, … }. Times in microseconds.
--- KEYS[2]  (decide) what was granted to this request, when it granted or acknowledged anything; expires by itself.
--- ARGV[1]  the question in JSON: see question.ts. `nowUs`, for tests, replaces Redis' clock.
+--            core             { runId, epoch, last, offset }
+--            turn:<platform>  { cursor, served }
+--            <level>          { kind, epoch, blockedUntil, factor, factorAt, recent, … } and then
+--                             bucket: tat; window: log, pending; quota: ends, used, next
+--          log is { time, units, … }, pending { grant, permits, arrived, charge, by, … }, recent { slot, units, … }.
+--          Times in microseconds.
+-- KEYS[2]  a hash of queues by level: { daemon, since, until, units, charge, permits, had, … }. Losing it costs fairness only.
+-- KEYS[3]  (decide) what was granted to this request, when it was granted anything; expires by itself.
+-- ARGV[1]  the question in JSON: see question.ts. `nowUs` and `runId`, for tests, replace Redis' clock and identity.
 --
 -- Numbers are doubles: whole and exact up to 2^53 microseconds, the year 2255.
 
 local q = cjson.decode(ARGV[1])
-local hash = KEYS[1]
-local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local floor, ceil, max, min, huge = math.floor, math.ceil, math.max, math.min, math.huge
 
 local REMEMBER_US = 60000000
 local SLOT_US = 10000000
 local SLOTS = 7
+local WHOLE = 1000
+local QUOTA_WAIT_MIN_US = 1000000
+local STAND_US = 20000
+
+-- Places in a level's record.
+local KIND, EPOCH, BLOCKED, FACTOR, FACTOR_AT, RECENT, TAT = 1, 2, 3, 4, 5, 6, 7
+local LOG, PENDING = 7, 8
+local ENDS, USED, NEXT = 7, 8, 9
 
 -- Names are compared byte by byte: `<` would follow the server's locale.
 local function compare(a, b)
@@ -29,83 +39,11 @@ local function compare(a, b)
   return 0
 end
 
--- Bucket: GCRA.
-local function bucketUnits(tat, now, terms)
-  return max(0, floor((terms.toleranceUs - max(0, tat - now)) / terms.intervalUs))
-end
-local function bucketWait(tat, now, terms, units)
-  return max(0, tat - now - (terms.toleranceUs - units * terms.intervalUs))
-end
-local function taken(tat, now, terms, units)
-  return max(tat, now) + units * terms.intervalUs
-end
-
--- Window: a log of arrivals, and grants that may arrive at any time.
-local function usedUnits(log, pending)
-  local used = 0
-  for i = 2, #log, 2 do used = used + log[i] end
-  for i = 2, #pending, 3 do used = used + pending[i] end
-  return used
-end
-local function grained(time, terms)
-  return ceil(time / terms.grainUs) * terms.grainUs
-end
-local function addEntry(log, time, units)
-  local at = #log
-  while at > 0 and log[at - 1] > time do at = at - 2 end
-  if at > 0 and log[at - 1] == time then
-    log[at] = log[at] + units
-  else
-    table.insert(log, at + 1, time)
-    table.insert(log, at + 2, units)
-  end
-end
-local function addPending(pending, grant, units, by)
-  local at = #pending
-  while at > 0 and pending[at] > by do at = at - 3 end
-  table.insert(pending, at + 1, grant)
-  table.insert(pending, at + 2, units)
-  table.insert(pending, at + 3, by)
-end
-local function windowWait(log, pending, terms, now, units)
-  local missing = usedUnits(log, pending) + units - terms.limit
-  if missing <= 0 then return 0 end
-  local soonest = terms.causal and grained(now, terms) or math.huge
-  local time, i, j = now, 1, 1
-  while missing > 0 and (i <= #log or j <= #pending) do
-    local logTime = log[i] or math.huge
-    local pendingTime = min(pending[j + 2] or math.huge, soonest)
-    if i <= #log and (j > #pending or logTime <= pendingTime) then
-      time, missing, i = logTime, missing - log[i + 1], i + 2
-    else
-      time, missing, j = pendingTime, missing - pending[j + 1], j + 3
-    end
-  end
-  return max(0, time + terms.windowUs - now)
-end
-
-local function addRecent(recent, now, units)
-  local slot = floor(now / SLOT_US)
-  local kept = {}
-  for i = 1, #recent, 2 do
-    if recent[i] > slot - SLOTS then
-      kept[#kept + 1] = recent[i]
-      kept[#kept + 1] = recent[i + 1]
-    end
-  end
-  if kept[#kept - 1] == slot then
-    kept[#kept] = kept[#kept] + units
-  else
-    kept[#kept + 1] = slot
-    kept[#kept + 1] = units
-  end
-  return kept
-end
-
 -- Everything that the question is about, in one read.
-local names = { 'core', 'p:' .. q.platform }
-for _, terms in ipairs(q.windows) do names[#names + 1] = 'e:' .. q.platform .. '/' .. terms.endpoint end
-local stored = redis.call('HMGET', hash, unpack(names))
+local terms = q.levels
+local names = { 'core', 'turn:' .. q.platform }
+for index, level in ipairs(terms) do names[index + 2] = level.name end
+local stored = redis.call('HMGET', KEYS[1], unpack(names))
 local function known(index)
   return stored[index] and cmsgpack.unpack(stored[index]) or nil
 end
@@ -124,7 +62,7 @@ end
 -- Clock, epoch and core.
 local core = known(1)
 local fresh = core == nil
-core = core or { '', 0, 0, 0, 0, {} }
+core = core or { '', 0, 0, 0 }
 local now = raw + core[4]
 local back = now < core[3]
 if back then
@@ -133,150 +71,417 @@ if back then
 end
 local adopted = runId ~= '' and runId ~= core[1]
 local cold = q.coldStart == 'empty' and (fresh or (adopted and core[1] ~= ''))
-if cold then
-  core[2] = now
-  core[5] = now + q.global.toleranceUs
-  core[6] = {}
-end
+if cold then core[2] = now end
 if adopted then core[1] = runId end
 local changed = fresh or back or adopted
 local epoch = core[2]
 
-local platform = known(2)
-if not platform or platform[1] ~= epoch then
-  platform = { epoch, epoch > 0 and epoch + q.bucket.toleranceUs or 0, platform and platform[3] or 0, '', 0, {} }
+-- Levels: as of now.
+local function openLevel(record, level)
+  local current = record and record[EPOCH] == epoch and record[KIND] == level.kind and record or nil
+  local same = record and record[EPOCH] == epoch
+  local opened = {
+    level.kind, epoch,
+    record and record[BLOCKED] or 0,
+    record and record[FACTOR] or WHOLE,
+    record and record[FACTOR_AT] or 0,
+    same and record[RECENT] or {},
+  }
+  if level.kind == 'bucket' then
+    opened[TAT] = current and current[TAT] or (epoch > 0 and epoch + level.toleranceUs or 0)
+  elseif level.kind == 'window' then
+    local since = now - level.windowUs
+    local oldLog = current and current[LOG] or (epoch > 0 and { epoch + level.arriveUs, level.limit } or {})
+    local oldPending = current and current[PENDING] or {}
+    local log, pending = {}, {}
+    for i = 1, #oldLog, 2 do
+      if oldLog[i] > since then
+        log[#log + 1] = oldLog[i]
+        log[#log + 1] = oldLog[i + 1]
+      end
+    end
+    for i = 1, #oldPending, 5 do
+      if oldPending[i + 4] > since then
+        for k = i, i + 4 do pending[#pending + 1] = oldPending[k] end
+      end
+    end
+    opened[LOG], opened[PENDING] = log, pending
+  else
+    local starts, seen = level.startsUs, level.seen
+    local at
+    for i = 1, #starts do
+      if starts[i] > raw then
+        at = i
+        break
+      end
+    end
+    if not at then at = #starts elseif at == 1 then at = 2 end
+    local ends, used, coming = starts[at], 0, 0
+    local before = record and record[KIND] == 'quota' and record or nil
+    if before and before[ENDS] >= ends then
+      ends, used, coming = before[ENDS], before[USED], before[NEXT]
+    elseif before and before[ENDS] == starts[at - 1] then
+      used = before[NEXT]
+    end
+    if seen.endsUs == ends then used = max(used, seen.used) end
+    opened[ENDS], opened[USED], opened[NEXT] = ends, used, coming
+  end
+  return opened
 end
 
-local endpoints = {}
-for index, terms in ipairs(q.windows) do
-  local endpoint = known(index + 2)
-  if not endpoint or endpoint[1] ~= epoch then
-    local full = epoch > 0 and { epoch + terms.arriveUs, terms.limit } or {}
-    endpoint = { epoch, endpoint and endpoint[2] or 0, full, {}, {} }
-  end
-  local since = now - terms.windowUs
-  local log, pending = {}, {}
-  for i = 1, #endpoint[3], 2 do
-    if endpoint[3][i] > since then
-      log[#log + 1] = endpoint[3][i]
-      log[#log + 1] = endpoint[3][i + 1]
-    end
-  end
-  for i = 1, #endpoint[4], 3 do
-    if endpoint[4][i + 2] > since then
-      for k = i, i + 2 do pending[#pending + 1] = endpoint[4][k] end
-    end
-  end
-  endpoint[3], endpoint[4] = log, pending
-  endpoints[index] = endpoint
+-- Adaptation: additive increase, multiplicative decrease, in thousandths.
+local function factorOf(record, level)
+  if record[FACTOR] >= WHOLE then return WHOLE end
+  local steps = max(0, floor((now - record[FACTOR_AT]) / level.stepUs))
+  return min(WHOLE, record[FACTOR] + 50 * steps)
 end
 
-local function writeCore()
-  core[3] = now
-  redis.call('HSET', hash, names[1], cmsgpack.pack(core))
+-- The limit or interval that holds now, beside the terms that do not change.
+local function adapted(level, factor, most)
+  local own = { limit = level.limit, intervalUs = level.intervalUs }
+  if factor >= WHOLE or level.kind == 'quota' then return own end
+  if level.kind == 'window' then
+    own.limit = max(most, floor((level.limit * factor) / WHOLE))
+  else
+    own.intervalUs = min(ceil((level.intervalUs * WHOLE) / factor), floor(level.toleranceUs / most))
+  end
+  return own
 end
-local function writePlatform()
-  redis.call('HSET', hash, names[2], cmsgpack.pack(platform))
+
+local records, own, touched = {}, {}, {}
+local function openAll(most)
+  for index, level in ipairs(terms) do
+    records[index] = openLevel(known(index + 2), level)
+    own[index] = adapted(level, factorOf(records[index], level), most and most[index] or 1)
+  end
 end
-local function writeEndpoint(index)
-  redis.call('HSET', hash, names[index + 2], cmsgpack.pack(endpoints[index]))
+
+local function usedUnits(record)
+  local used = 0
+  local log, pending = record[LOG], record[PENDING]
+  for i = 2, #log, 2 do used = used + log[i] end
+  for i = 1, #pending, 5 do used = used + (pending[i + 1] - pending[i + 2]) * pending[i + 3] end
+  return used
+end
+
+local function unitsOf(index)
+  local record, level = records[index], terms[index]
+  if level.kind == 'bucket' then
+    return max(0, floor((level.toleranceUs - max(0, record[TAT] - now)) / own[index].intervalUs))
+  elseif level.kind == 'window' then
+    return max(0, own[index].limit - usedUnits(record))
+  end
+  return max(0, own[index].limit - record[USED])
+end
+
+local function freeOf(index)
+  return records[index][BLOCKED] > now and 0 or unitsOf(index)
+end
+
+local function capacityOf(index)
+  local level = terms[index]
+  return level.kind == 'bucket' and floor(level.toleranceUs / own[index].intervalUs) or own[index].limit
+end
+
+local function grained(time, level)
+  return ceil(time / level.grainUs) * level.grainUs
+end
+
+local function windowWait(record, level, limit, units)
+  local log, pending = record[LOG], record[PENDING]
+  local missing = usedUnits(record) + units - limit
+  if missing <= 0 then return 0 end
+  local soonest = level.causal and grained(now, level) or huge
+  local time, i, j = now, 1, 1
+  while missing > 0 and (i <= #log or j <= #pending) do
+    local logTime = log[i] or huge
+    local pendingTime = min(pending[j + 4] or huge, soonest)
+    if i <= #log and (j > #pending or logTime <= pendingTime) then
+      time, missing, i = logTime, missing - log[i + 1], i + 2
+    else
+      local outstanding = (pending[j + 1] - pending[j + 2]) * pending[j + 3]
+      time, missing, j = pendingTime, missing - outstanding, j + 5
+    end
+  end
+  return max(0, time + level.windowUs - now)
+end
+
+local function waitOf(index, units)
+  local record, level = records[index], terms[index]
+  local wait = 0
+  if level.kind == 'bucket' then
+    wait = max(0, record[TAT] - now - (level.toleranceUs - units * own[index].intervalUs))
+  elseif level.kind == 'window' then
+    wait = windowWait(record, level, own[index].limit, units)
+  elseif record[USED] + units > own[index].limit then
+    wait = max(QUOTA_WAIT_MIN_US, record[ENDS] - raw)
+  end
+  return max(wait, record[BLOCKED] - now)
+end
+
+local function addRecent(recent, units)
+  local slot = floor(now / SLOT_US)
+  local kept = {}
+  for i = 1, #recent, 2 do
+    if recent[i] > slot - SLOTS then
+      kept[#kept + 1] = recent[i]
+      kept[#kept + 1] = recent[i + 1]
+    end
+  end
+  if kept[#kept - 1] == slot then
+    kept[#kept] = kept[#kept] + units
+  else
+    kept[#kept + 1] = slot
+    kept[#kept + 1] = units
+  end
+  return kept
+end
+
+local function addEntry(log, time, units)
+  local at = #log
+  while at > 0 and log[at - 1] > time do at = at - 2 end
+  if at > 0 and log[at - 1] == time then
+    log[at] = log[at] + units
+  else
+    table.insert(log, at + 1, time)
+    table.insert(log, at + 2, units)
+  end
+end
+
+local function addPending(pending, ...)
+  local entry = { ... }
+  local at = #pending
+  while at > 0 and pending[at] > entry[5] do at = at - 5 end
+  for k = 1, 5 do table.insert(pending, at + k, entry[k]) end
+end
+
+local function charge(index, permits, cost, grant)
+  local record, level = records[index], terms[index]
+  local units = permits * cost
+  record[RECENT] = addRecent(record[RECENT], units)
+  if level.kind == 'bucket' then
+    record[TAT] = max(record[TAT], now) + units * own[index].intervalUs
+  elseif level.kind == 'window' then
+    local by = now + level.arriveUs
+    if level.causal then
+      addPending(record[PENDING], grant, permits, 0, cost, by)
+    else
+      addEntry(record[LOG], grained(by, level), units)
+    end
+  else
+    record[USED] = record[USED] + units
+    if raw >= record[ENDS] - level.overlapUs then record[NEXT] = record[NEXT] + units end
+  end
+  touched[index] = true
+end
+
+local function write()
+  local fields = {}
+  local function put(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = cmsgpack.pack(value)
+  end
+  local any = next(touched) ~= nil
+  if any or changed then
+    core[3] = now
+    put('core', core)
+  end
+  for index in pairs(touched) do put(terms[index].name, records[index]) end
+  return fields, put
+end
+local function flush(fields)
+  -- Lua's unpack has room for some thousands.
+  for from = 1, #fields, 2000 do
+    redis.call('HSET', KEYS[1], unpack(fields, from, min(from + 1999, #fields)))
+  end
 end
 
 if q.op == 'levels' then
+  openAll()
   local first = floor(now / SLOT_US) - SLOTS + 1
-  local function reading(remaining, blockedUntil, recent)
-    local blocked = blockedUntil > now
-    local granted = 0
-    for i = 1, #recent, 2 do
-      if recent[i] >= first then granted = granted + recent[i + 1] end
+  local queues = #terms > 0 and redis.call('HMGET', KEYS[2], unpack(names, 3)) or {}
+  local answer = {}
+  for index, level in ipairs(terms) do
+    local record = records[index]
+    local granted, waiting = 0, 0
+    for i = 1, #record[RECENT], 2 do
+      if record[RECENT][i] >= first then granted = granted + record[RECENT][i + 1] end
     end
-    return { blocked and 0 or remaining, blocked and blockedUntil - core[4] or 0, granted, now - first * SLOT_US }
-  end
-  local answer = {
-    reading(bucketUnits(core[5], now, q.global), 0, core[6]),
-    reading(bucketUnits(platform[2], now, q.bucket), platform[3], platform[6]),
-  }
-  for index, terms in ipairs(q.windows) do
-    local endpoint = endpoints[index]
-    local remaining = max(0, terms.limit - usedUnits(endpoint[3], endpoint[4]))
-    answer[index + 2] = reading(remaining, endpoint[2], endpoint[5])
+    local queue = queues[index] and cmsgpack.unpack(queues[index]) or {}
+    for i = 1, #queue, 7 do
+      if queue[i + 2] > now then waiting = waiting + queue[i + 5] end
+    end
+    answer[index] = {
+      freeOf(index),
+      record[BLOCKED] > now and record[BLOCKED] - core[4] or 0,
+      factorOf(record, level),
+      level.kind == 'quota' and record[ENDS] or 0,
+      granted,
+      now - first * SLOT_US,
+      waiting,
+    }
   end
   return answer
 end
 
-if q.op == 'block' or q.op == 'unblock' then
-  local function untilTime(before)
-    return q.op == 'unblock' and 0 or max(before, now + q.durationUs)
-  end
-  if endpoints[1] then
-    endpoints[1][2] = untilTime(endpoints[1][2])
-    writeEndpoint(1)
+if q.op == 'learn' or q.op == 'forgive' then
+  openAll()
+  local record = records[1]
+  if q.op == 'forgive' then
+    record[BLOCKED], record[FACTOR], record[FACTOR_AT] = 0, WHOLE, 0
   else
-    platform[3] = untilTime(platform[3])
-    writePlatform()
+    local before = factorOf(record, terms[1])
+    local factor = before
+    -- Refusals come in bursts: those within five seconds are one.
+    if q.rejected and (before == WHOLE or now - record[FACTOR_AT] >= 5000000) then
+      factor = max(100, floor((before * 7) / 10))
+    end
+    factor = min(factor, q.cap)
+    if q.blockUs > 0 then record[BLOCKED] = max(record[BLOCKED], now + q.blockUs) end
+    if factor < before or (q.cap < WHOLE and q.cap <= before) then
+      record[FACTOR], record[FACTOR_AT] = factor, now
+    end
   end
-  writeCore()
+  touched[1] = true
+  flush((write()))
   return {}
 end
 
--- Decide. What this request did before it does not do again.
-local answered = redis.call('GET', KEYS[2])
+if q.op == 'charge' then
+  openAll()
+  local remaining, wait = huge, 0
+  for index in ipairs(terms) do charge(index, q.charges[index], 1, '') end
+  for index in ipairs(terms) do
+    remaining = min(remaining, freeOf(index))
+    wait = max(wait, waitOf(index, 1))
+  end
+  flush((write()))
+  return { remaining, wait }
+end
+
+-- Decide. Lua counts from 1, the question from 0.
+local wants = q.wants
+local most = {}
+for index in ipairs(terms) do most[index] = 1 end
+for _, want in ipairs(wants) do
+  for place, level in ipairs(want.levels) do
+    want.levels[place] = level + 1
+    most[level + 1] = max(most[level + 1], want.charges[place])
+  end
+end
+openAll(most)
+
+-- Acknowledgements first.
+local told = {}
+for _, ack in ipairs(q.acks) do
+  for _, level in ipairs(ack.levels) do
+    told[level + 1] = told[level + 1] or {}
+    table.insert(told[level + 1], ack)
+  end
+end
+for index, acks in pairs(told) do
+  local record, level = records[index], terms[index]
+  if level.kind == 'window' then
+    local pending = record[PENDING]
+    local places, moved = {}, 0
+    for i = 1, #pending, 5 do places[pending[i]] = i end
+    for _, ack in ipairs(acks) do
+      local place = places[ack.grant]
+      if place then
+        local counted = min(ack.arrived, pending[place + 1])
+        if counted > pending[place + 2] then
+          moved = moved + (counted - pending[place + 2]) * pending[place + 3]
+          pending[place + 2] = counted
+        end
+      end
+    end
+    if moved > 0 then
+      local left = {}
+      for i = 1, #pending, 5 do
+        if pending[i + 1] > pending[i + 2] then
+          for k = i, i + 4 do left[#left + 1] = pending[k] end
+        end
+      end
+      record[PENDING] = left
+      addEntry(record[LOG], grained(now, level), moved)
+      touched[index] = true
+    end
+  end
+end
+
+-- Daemons that the levels hold back: what is kept for the others.
+local others, before, mine, had = {}, {}, {}, {}
+local shared = q.daemon ~= ''
+if shared and #terms > 0 then
+  local queues = redis.call('HMGET', KEYS[2], unpack(names, 3))
+  for index in ipairs(terms) do
+    local queue = queues[index] and cmsgpack.unpack(queues[index]) or {}
+    local waiting = {}
+    local least = huge
+    for i = 1, #queue, 7 do
+      if queue[i] == q.daemon then
+        before[index] = #waiting
+        mine[index] = queue[i + 1]
+        had[index] = queue[i + 6]
+      elseif queue[i + 2] > now then
+        waiting[#waiting + 1] = { unpack(queue, i, i + 6) }
+        least = min(least, queue[i + 6])
+      end
+    end
+    others[index] = waiting
+    if not mine[index] then
+      before[index] = #waiting
+      had[index] = #waiting == 0 and 0 or least
+    end
+  end
+end
+-- In every chain places are kept only at the first level where others wait.
+local keeps = {}
+for _, want in ipairs(wants) do
+  local led = false
+  for _, level in ipairs(want.levels) do
+    if led then
+      keeps[level] = false
+    else
+      led = others[level] ~= nil and #others[level] > 0
+    end
+  end
+end
+local unreserved, kept, free = {}, {}, {}
+for index in ipairs(terms) do
+  unreserved[index] = freeOf(index)
+  local waiting = others[index] or {}
+  local own = had[index] or 0
+  local all = { own }
+  for _, one in ipairs(waiting) do all[#all + 1] = one[7] end
+  table.sort(all)
+  local total, even = unreserved[index], 0
+  for i = 1, #all do
+    total = total + all[i]
+    even = floor(total / i)
+    if all[i + 1] == nil or even < all[i + 1] then break end
+  end
+  local units = 0
+  for place, one in ipairs(waiting) do
+    local first = keeps[index] ~= false and (one[7] < own or (one[7] == own and place <= before[index]))
+    units = units + min(one[4], max(first and one[5] or 0, even - one[7]))
+  end
+  kept[index] = units
+  free[index] = max(0, unreserved[index] - units)
+end
+
+-- What this request was granted before it is not granted again.
+local answered = redis.call('GET', KEYS[3])
 if answered then
   answered = cmsgpack.unpack(answered)
   if now - answered[1] >= REMEMBER_US then answered = nil end
 end
 
--- Acknowledgements first.
-local touched = {}
-local moved = {}
-local places = {}
-for _, ack in ipairs(answered and {} or q.acks) do
-  local index = ack.window + 1
-  local pending = endpoints[index][4]
-  if not places[index] then
-    places[index] = {}
-    for i = 1, #pending, 3 do places[index][pending[i]] = i + 1 end
-  end
-  local place = places[index][ack.grant]
-  if place then
-    local units = min(ack.units, pending[place])
-    pending[place] = pending[place] - units
-    moved[index] = (moved[index] or 0) + units
-  end
-end
-for index, terms in ipairs(q.windows) do
-  if (moved[index] or 0) > 0 then
-    local endpoint = endpoints[index]
-    local left = {}
-    for i = 1, #endpoint[4], 3 do
-      if endpoint[4][i + 1] > 0 then
-        for k = i, i + 2 do left[#left + 1] = endpoint[4][k] end
-      end
-    end
-    endpoint[4] = left
-    addEntry(endpoint[3], grained(now, terms), moved[index])
-    touched[index] = true
-  end
-end
-
-local freeGlobal = bucketUnits(core[5], now, q.global)
-local freePlatform = platform[3] > now and 0 or bucketUnits(platform[2], now, q.bucket)
-local freeWindow = {}
-for index, terms in ipairs(q.windows) do
-  local endpoint = endpoints[index]
-  freeWindow[index] = endpoint[2] > now and 0 or max(0, terms.limit - usedUnits(endpoint[3], endpoint[4]))
-end
-
-local wants = q.wants
-local granted = {}
+local granted, claims = {}, {}
 for at = 1, #wants do granted[at] = 0 end
-local units = 0
-local first
-local cursor, served = platform[4], platform[5]
-
-local function endpointAt(at)
-  return q.windows[wants[at].window + 1].endpoint
-end
+local units, isFull = 0, false
+local turnBefore = known(2) or { '', 0 }
+local cursor, served = turnBefore[1], turnBefore[2]
 
 if answered then
   if now - answered[1] <= q.replayUs then
@@ -284,101 +489,176 @@ if answered then
   end
 elseif #wants > 0 then
   -- In turns, by deficit round-robin.
-  local quantum = 1
-  for _, want in ipairs(wants) do quantum = max(quantum, want.cost) end
+  local costs, sharers, quantum = {}, {}, 1
+  for index in ipairs(terms) do sharers[index] = 0 end
+  for at, want in ipairs(wants) do
+    costs[at] = max(unpack(want.charges))
+    quantum = max(quantum, costs[at])
+    for _, level in ipairs(want.levels) do sharers[level] = sharers[level] + 1 end
+  end
   local turn = 1
   for at = 1, #wants do
-    if compare(endpointAt(at), cursor) >= 0 then
+    if compare(wants[at].lane, cursor) >= 0 then
       turn = at
       break
     end
   end
-  if endpointAt(turn) ~= cursor then served = 0 end
+  if wants[turn].lane ~= cursor then served = 0 end
   if served >= quantum then
     -- It has had its turn, by the smaller quantum of this demand.
     turn = turn % #wants + 1
     served = 0
   end
-  local idle = 0
+  local room, idle, keptTurn = q.permitsMax, 0, nil
   while idle < #wants do
-    local want = wants[turn]
-    local index = want.window + 1
-    local room = min(want.count - granted[turn], floor(freeWindow[index] / want.cost))
-    local due = min(room, ceil((quantum - served) / want.cost))
-    local permits = min(due, floor(min(freeGlobal, freePlatform) / want.cost))
+    local want, cost = wants[turn], costs[turn]
+    local due = min(want.count - granted[turn], ceil((quantum - served) / cost))
+    local permits = min(due, room)
+    for place, level in ipairs(want.levels) do
+      permits = min(permits, floor(free[level] / want.charges[place]))
+    end
     if permits > 0 then
-      local charged = permits * want.cost
       granted[turn] = granted[turn] + permits
-      freeGlobal = freeGlobal - charged
-      freePlatform = freePlatform - charged
-      freeWindow[index] = freeWindow[index] - charged
-      units = units + charged
-      served = served + charged
+      room = room - permits
+      for place, level in ipairs(want.levels) do free[level] = free[level] - permits * want.charges[place] end
+      units = units + permits * cost
+      served = served + permits * cost
       idle = 0
+    else
+      idle = idle + 1
     end
     if permits < due then
-      first = turn
-      break
+      local short, longest = nil, -1
+      for place, level in ipairs(want.levels) do
+        if free[level] < want.charges[place] then
+          local wait = waitOf(level, unreserved[level] - free[level] + want.charges[place])
+          if wait > longest then short, longest = level, wait end
+        end
+      end
+      if short and sharers[short] > 1 then
+        claims[short] = claims[short] or turn
+        free[short] = 0
+        keptTurn = keptTurn or { want.lane, served }
+      end
+      if room == 0 then
+        keptTurn = keptTurn or { want.lane, served }
+        break
+      end
     end
-    if permits <= 0 then idle = idle + 1 end
     turn = turn % #wants + 1
     served = 0
   end
-  cursor = endpointAt(turn)
+  isFull = room == 0
+  cursor, served = wants[turn].lane, served
+  if keptTurn then cursor, served = keptTurn[1], keptTurn[2] end
 end
 
 if units > 0 then
-  core[5] = taken(core[5], now, q.global, units)
-  core[6] = addRecent(core[6], now, units)
-  platform[2] = taken(platform[2], now, q.bucket, units)
-  platform[4], platform[5] = cursor, served
-  platform[6] = addRecent(platform[6], now, units)
   for at, want in ipairs(wants) do
     if granted[at] > 0 then
-      local index = want.window + 1
-      local terms = q.windows[index]
-      local endpoint = endpoints[index]
-      local charged = granted[at] * want.cost
-      local by = now + terms.arriveUs
-      if terms.causal then
-        addPending(endpoint[4], q.id .. '/' .. string.format('%d', at - 1), charged, by)
-      else
-        addEntry(endpoint[3], grained(by, terms), charged)
-      end
-      endpoint[5] = addRecent(endpoint[5], now, charged)
-      touched[index] = true
+      local grant = q.id .. '/' .. string.format('%d', at - 1)
+      for place, level in ipairs(want.levels) do charge(level, granted[at], want.charges[place], grant) end
     end
   end
-  writePlatform()
 end
-if next(touched) then redis.call('SET', KEYS[2], cmsgpack.pack({ now, granted }), 'PX', REMEMBER_US / 1000) end
-if changed or next(touched) then writeCore() end
-for index in pairs(touched) do writeEndpoint(index) end
+
+local fields, put = write()
+if units > 0 then
+  put(names[2], { cursor, served })
+  redis.call('SET', KEYS[3], cmsgpack.pack({ now, granted }), 'PX', REMEMBER_US / 1000)
+end
+flush(fields)
 
 local waits = {}
 for at, want in ipairs(wants) do
   local wait, level = 0, 0
   if granted[at] < want.count then
-    local index = want.window + 1
-    local endpoint = endpoints[index]
-    local byLevel = {
-      bucketWait(core[5], now, q.global, want.cost),
-      max(bucketWait(platform[2], now, q.bucket, want.cost), platform[3] - now),
-      max(windowWait(endpoint[3], endpoint[4], q.windows[index], now, want.cost), endpoint[2] - now),
-    }
-    for k = 1, 3 do
-      if byLevel[k] > wait then wait, level = byLevel[k], k end
+    for place, index in ipairs(want.levels) do
+      local one = waitOf(index, min(capacityOf(index), kept[index] + want.charges[place]))
+      if one > wait then wait, level = one, index end
     end
   end
   waits[at] = { wait, level }
 end
 
-local answer = { cold and 1 or 0 }
+local verdicts = {}
 for at, want in ipairs(wants) do
-  local wait = waits[at]
-  -- Held back although there was room: one that costs more is first in line.
-  if wait[1] == 0 and granted[at] < want.count and first then wait = waits[first] end
-  local remaining = min(freeGlobal, freePlatform, freeWindow[want.window + 1])
-  answer[at + 1] = { granted[at], wait[1], wait[2], remaining }
+  local wait, level = waits[at][1], waits[at][2]
+  if wait == 0 and granted[at] < want.count and not isFull then
+    -- Held back although there was room: one that costs more is first in line there.
+    for _, index in ipairs(want.levels) do
+      if claims[index] then
+        wait, level = waits[claims[index]][1], waits[claims[index]][2]
+        break
+      end
+    end
+    if wait == 0 then
+      wait, level = STAND_US, want.levels[1]
+      for place, index in ipairs(want.levels) do
+        if free[index] < want.charges[place] then
+          level = index
+          break
+        end
+      end
+    end
+  end
+  local remaining = huge
+  for _, index in ipairs(want.levels) do remaining = min(remaining, free[index]) end
+  verdicts[at] = { granted[at], wait, level, remaining }
 end
-return answer
+
+-- Where the daemon stands now in the queues of the levels that it asked.
+if shared and #wants > 0 then
+  local asked = {}
+  for at, want in ipairs(wants) do
+    for place, index in ipairs(want.levels) do
+      local one = asked[index] or { units = 0, charge = 0, permits = 0, wait = 0, got = 0 }
+      asked[index] = one
+      one.got = one.got + granted[at] * want.charges[place]
+      if verdicts[at][3] == index then
+        one.units = one.units + (want.count - granted[at]) * want.charges[place]
+        one.charge = max(one.charge, want.charges[place])
+        one.permits = one.permits + want.waiting - granted[at]
+        one.wait = max(one.wait, verdicts[at][2])
+      end
+    end
+  end
+  local written = {}
+  for index, one in pairs(asked) do
+    if one.units > 0 or mine[index] then
+      local stays = mine[index] and one.got == 0
+      local entry
+      if one.units > 0 then
+        local level = terms[index]
+        local hold = min(2500000, level.kind == 'window' and 300000 + floor(level.windowUs / 100) or 2500000)
+        entry = { q.daemon, stays and mine[index] or now, now + one.wait + hold, one.units, one.charge, one.permits, had[index] + one.got }
+      end
+      local waiting = others[index]
+      if entry and stays then
+        table.insert(waiting, before[index] + 1, entry)
+      elseif entry and #waiting < 256 then
+        waiting[#waiting + 1] = entry
+      end
+      local least = huge
+      for _, item in ipairs(waiting) do least = min(least, item[7]) end
+      local queue = {}
+      for _, item in ipairs(waiting) do
+        for k = 1, 6 do queue[#queue + 1] = item[k] end
+        queue[#queue + 1] = item[7] - least
+      end
+      written[#written + 1] = terms[index].name
+      written[#written + 1] = cmsgpack.pack(queue)
+    end
+  end
+  for from = 1, #written, 2000 do
+    redis.call('HSET', KEYS[2], unpack(written, from, min(from + 1999, #written)))
+  end
+end
+
+local quotas = {}
+for index, level in ipairs(terms) do
+  if level.kind == 'quota' then
+    quotas[#quotas + 1] = { index - 1, records[index][ENDS], records[index][USED] }
+  end
+end
+return { cold and 1 or 0, verdicts, quotas }

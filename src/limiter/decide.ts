@@ -1,31 +1,39 @@
-import { bucketUnits, bucketWait, taken } from './bucket.ts'
-import type { BlockQuestion, DecideQuestion, LevelReading, LevelsQuestion, Verdict } from './question.ts'
-import { compare, grantName } from './question.ts'
+import { factorOf, learnt } from './adapt.ts'
+import { Level } from './level.ts'
+import {
+  type ChargeQuestion,
+  compare,
+  type DecideQuestion,
+  type ForgiveQuestion,
+  grantName,
+  type LearnQuestion,
+  type LevelReading,
+  type LevelsQuestion,
+  type QuotaReading,
+  type Verdict,
+  type WantTerms,
+} from './question.ts'
+import { heldUntil, type Others, others, placesKept, requeued, reserved } from './queue.ts'
 import {
   type Answered,
-  addRecent,
   answerKey,
   type Changes,
-  type EndpointState,
-  endpointKey,
-  endpointOf,
+  type LevelRecord,
   type LimiterState,
-  NO_CHANGES,
-  type Opened,
-  openState,
-  type PlatformState,
-  platformOf,
+  openCore,
   REMEMBER_US,
   recentUnits,
+  type Turn,
+  type Waiting,
 } from './state.ts'
-import { acknowledge, addEntry, addPending, grained, usedUnits, windowWait } from './window.ts'
 
 export interface Decision {
   /** One for each want of the question, in its order. */
   readonly verdicts: readonly Verdict[]
+  readonly quotas: readonly QuotaReading[]
   /** True when this call found nothing to rely on, and began with empty buckets and full windows. */
   readonly cold: boolean
-  /** What `apply` has to put into the state. A denial without acknowledgements changes nothing. */
+  /** What `apply` has to put into the state. A denial changes nothing but the queues. */
   readonly changes: Changes
 }
 
@@ -33,263 +41,342 @@ export interface Decision {
  * Decides one demand of one daemon on all levels at once: pure, the state is not changed. Its twin is decide.lua, and the two
  * agree in every bit; whoever changes one changes the other. `rawUs` is the wall clock in Unix microseconds.
  *
- * Every want gets `min(count, every level)`, the shared buckets being handed out in turns (see `handOut`). Acknowledgements
- * are taken first. What is left over by a want is told when it could be had at the earliest, if nobody else took it.
+ * Every want gets `min(count, every level)`, what several wants share being handed out in turns (see `handOut`), and what several
+ * daemons share with a part kept for the others (see `queue`). Acknowledgements are taken first. What is left over by a want is
+ * told when it could be had at the earliest, after those who wait for it already.
  *
- * A request id that granted or acknowledged something before does neither again: units of a grant are acknowledged by number,
- * and the same unit counted twice would free a slot whose request is still on its way.
+ * A request id that was granted something before is told the same again, and charged nothing.
  */
 export function decide(state: LimiterState, question: DecideQuestion, rawUs: number, runId = ''): Decision {
-  const opened = openState(state.core, question, rawUs, runId)
+  const opened = openCore(state.core, question, rawUs, runId)
   const { core, nowUs, cold } = opened
-  const platform = platformOf(state.platforms.get(question.platform), question.bucket, core.epochUs)
-  const known = question.windows.map((terms) => {
-    const name = endpointKey(question.platform, terms.endpoint)
-    return endpointOf(state.endpoints.get(name), terms, core.epochUs, nowUs)
-  })
+  const { wants, daemon } = question
+  const most = question.levels.map(() => 1)
+  for (const { levels, charges } of wants) {
+    for (const [place, level] of levels.entries()) most[level] = Math.max(most[level]!, charges[place]!)
+  }
+  const levels = question.levels.map(
+    (terms, index) => new Level(state.levels.get(terms.name), terms, opened, most[index]!),
+  )
+  const acks = new Map<number, { grant: string; arrived: number }[]>()
+  for (const ack of question.acks) {
+    for (const level of ack.levels) acks.set(level, [...(acks.get(level) ?? []), ack])
+  }
+  for (const [level, told] of acks) levels[level]!.acknowledge(told)
+
+  const queues = question.levels.map(({ name }) =>
+    daemon === '' ? NOBODY : others(state.queues.get(name) ?? [], daemon, nowUs),
+  )
+  const unreserved = levels.map((level) => level.free)
+  const places = placesKept(question, queues)
+  const kept = unreserved.map((free, index) => reserved(free, queues[index]!, places[index]!))
+  const free = unreserved.map((units, index) => Math.max(0, units - kept[index]!))
+
   const before = state.answers.get(answerKey(question.platform, question.id))
   const answered = before !== undefined && nowUs - before.atUs < REMEMBER_US ? before : undefined
-  const acked = question.windows.map((terms, window) => {
-    const acks = answered === undefined ? question.acks.filter((ack) => ack.window === window) : []
-    return acks.length === 0 ? known[window]! : acknowledged(known[window]!, acks, grained(nowUs, terms))
-  })
-
-  const free = {
-    global: bucketUnits(core.tatUs, nowUs, question.global),
-    platform: platform.blockedUntilUs > nowUs ? 0 : bucketUnits(platform.tatUs, nowUs, question.bucket),
-    windows: acked.map(({ log, pending, blockedUntilUs }, window) =>
-      blockedUntilUs > nowUs ? 0 : Math.max(0, question.windows[window]!.limit - usedUnits(log, pending)),
-    ),
-  }
+  const turn = state.turns.get(question.platform) ?? FIRST_TURN
   const turns =
-    answered === undefined ? handOut(question, platform, free) : again(question, answered, nowUs, platform)
-  const after = answered === undefined ? charge(question, opened, platform, acked, turns) : undefined
-  const tats = after ?? { globalTatUs: core.tatUs, platform, endpoints: acked }
-
-  const waits = question.wants.map(({ window, cost }, index) => {
-    const endpoint = tats.endpoints[window]!
-    const terms = question.windows[window]!
-    if (turns.granted[index] === question.wants[index]!.count) return { waitUs: 0, level: 0 }
-    return widest([
-      bucketWait(tats.globalTatUs, nowUs, question.global, cost),
-      Math.max(
-        bucketWait(tats.platform.tatUs, nowUs, question.bucket, cost),
-        platform.blockedUntilUs - nowUs,
-      ),
-      Math.max(
-        windowWait(endpoint.log, endpoint.pending, terms, nowUs, cost),
-        endpoint.blockedUntilUs - nowUs,
-      ),
-    ])
-  })
-  const verdicts = question.wants.map(({ window, count }, index): Verdict => {
-    const granted = turns.granted[index]!
-    // Held back although there was room: one that costs more is first in line, and has to be served first.
-    const held = waits[index]!.waitUs === 0 && granted < count ? waits[turns.first] : undefined
-    const { waitUs, level } = held ?? waits[index]!
-    return { granted, waitUs, level, remaining: Math.min(free.global, free.platform, free.windows[window]!) }
-  })
-
-  const endpoints = new Map<string, EndpointState>()
-  for (const [window, endpoint] of tats.endpoints.entries()) {
-    if (endpoint !== known[window]) {
-      endpoints.set(endpointKey(question.platform, question.windows[window]!.endpoint), endpoint)
+    answered === undefined
+      ? handOut(question, turn, free, (at, units) => levels[at]!.wait(unreserved[at]! - free[at]! + units))
+      : again(question, answered, nowUs)
+  if (answered === undefined) {
+    for (const [index, { levels: chain, charges }] of wants.entries()) {
+      const granted = turns.granted[index]!
+      if (granted === 0) continue
+      const name = grantName(question.id, index)
+      for (const [place, level] of chain.entries()) levels[level]!.charge(granted, charges[place]!, name)
     }
   }
-  if (endpoints.size === 0 && !opened.changed) return { verdicts, cold, changes: NO_CHANGES }
+
+  const waits = wants.map(({ levels: chain, charges, count }, index) => {
+    let waitUs = 0
+    let level = 0
+    if (turns.granted[index] === count) return { waitUs, level }
+    for (const [place, at] of chain.entries()) {
+      const units = Math.min(levels[at]!.capacity, kept[at]! + charges[place]!)
+      const wait = levels[at]!.wait(units)
+      // The widest level among equals.
+      if (wait > waitUs) {
+        waitUs = wait
+        level = at + 1
+      }
+    }
+    return { waitUs, level }
+  })
+  const verdicts = wants.map(({ levels: chain, charges, count }, index): Verdict => {
+    const granted = turns.granted[index]!
+    let { waitUs, level } = waits[index]!
+    if (waitUs === 0 && granted < count && !turns.isFull) {
+      // Held back although there was room: one that costs more is first in line there, and has to be served first.
+      const at = chain.find((one) => turns.claims[one] !== undefined)
+      if (at !== undefined) ({ waitUs, level } = waits[turns.claims[at]!]!)
+      // The others have a claim to more than the level holds: come again, and stand in line.
+      if (waitUs === 0) {
+        waitUs = STAND_US
+        level =
+          1 +
+          chain[
+            Math.max(
+              0,
+              chain.findIndex((one, place) => free[one]! < charges[place]!),
+            )
+          ]!
+      }
+    }
+    const remaining = Math.min(...chain.map((at) => free[at]!))
+    return { granted, waitUs, level, remaining }
+  })
+
+  const changed = new Map<string, LevelRecord>()
+  const quotas: QuotaReading[] = []
+  for (const [index, level] of levels.entries()) {
+    if (level.changed !== undefined) changed.set(question.levels[index]!.name, level.changed)
+    const { record } = level
+    if (record.kind === 'quota') quotas.push({ level: index, endsUs: record.endsUs, used: record.used })
+  }
+  const stored = changed.size > 0 || opened.changed
   return {
     verdicts,
+    quotas,
     cold,
     changes: {
-      core: { ...(after?.core ?? core), lastUs: nowUs },
-      ...(after !== undefined && turns.units > 0 ? { platform: after.platform } : {}),
-      endpoints,
-      ...(endpoints.size > 0 ? { answered: { atUs: nowUs, granted: turns.granted } } : {}),
+      ...(stored ? { core: { ...core, lastUs: nowUs } } : {}),
+      levels: changed,
+      ...(turns.units > 0 ? { turn: { cursor: turns.cursor, served: turns.served } } : {}),
+      ...(turns.units > 0 ? { answered: { atUs: nowUs, granted: turns.granted } } : {}),
+      queues: daemon === '' ? new Map() : queuesAfter(state, question, nowUs, { turns, verdicts, queues }),
     },
   }
 }
 
-interface Free {
-  global: number
-  platform: number
-  readonly windows: number[]
-}
+/** How long who can be told nothing better waits. */
+const STAND_US = 20_000
+const FIRST_TURN: Turn = { cursor: '', served: 0 }
+const NOBODY: Others = { waiting: [], before: 0, had: 0 }
 
-interface Turns {
+interface Turns extends Turn {
   /** Permits for each want. */
   readonly granted: readonly number[]
   readonly units: number
-  /** The want that the shared buckets could not serve although it was its turn; −1: none. */
-  readonly first: number
-  readonly cursor: string
-  readonly served: number
+  /** By level: the want that it could not serve although it was its turn, and that is first in line there. */
+  readonly claims: readonly (number | undefined)[]
+  /** `permitsMax` was reached. */
+  readonly isFull: boolean
 }
 
 /**
- * Hands out what the shared buckets hold in turns, by deficit round-robin (Shreedhar and Varghese, 1995) with the highest cost
- * as quantum: max-min fair in units between endpoints. The turn and what was had in it are kept from call to call, for a call
- * may get less than one round. When the one whose turn it is needs more than the shared buckets hold, nobody behind it is
- * served either: otherwise cheap calls would drain the bucket for ever below what a dear one needs. Takes from `free`.
+ * Hands out what the wants share in turns, by deficit round-robin (Shreedhar and Varghese, 1995) with the highest charge as quantum:
+ * max-min fair in units between lanes. The turn and what was had in it are kept from call to call, for a call may get less than
+ * one round. When a level has less than the one whose turn it is needs, and is what it would have to wait for longest, nobody
+ * behind it is served from that level: otherwise cheap calls would drain it for ever below what a dear one needs. Takes from
+ * `free`; `waitOf` tells in how long a level would have so many units beyond what was taken.
  */
-function handOut(question: DecideQuestion, platform: PlatformState, free: Free): Turns {
-  const { wants, windows } = question
+function handOut(
+  question: DecideQuestion,
+  turnBefore: Turn,
+  free: number[],
+  waitOf: (level: number, units: number) => number,
+): Turns {
+  const { wants, permitsMax } = question
   const granted = wants.map(() => 0)
-  const endpointAt = (at: number) => windows[wants[at]!.window]!.endpoint
-  let quantum = 1
-  for (const { cost } of wants) quantum = Math.max(quantum, cost)
-  let turn = wants.findIndex((_, at) => compare(endpointAt(at), platform.cursor) >= 0)
+  const costs = wants.map(({ charges }) => Math.max(...charges))
+  const sharers = free.map(() => 0)
+  for (const { levels } of wants) for (const level of levels) sharers[level]!++
+  const claims: (number | undefined)[] = free.map(() => undefined)
+  const quantum = Math.max(1, ...costs)
+  let turn = wants.findIndex(({ lane }) => compare(lane, turnBefore.cursor) >= 0)
   if (turn < 0) turn = 0
-  let served = wants.length > 0 && endpointAt(turn) === platform.cursor ? platform.served : 0
+  let served = wants[turn]?.lane === turnBefore.cursor ? turnBefore.served : 0
   if (served >= quantum) {
     // It has had its turn, by the smaller quantum of this demand.
     turn = (turn + 1) % wants.length
     served = 0
   }
   let units = 0
-  let first = -1
+  let room = permitsMax
+  let kept: Turn | undefined
   for (let idle = 0; idle < wants.length; ) {
-    const { window, count, cost } = wants[turn]!
-    const room = Math.min(count - granted[turn]!, Math.floor(free.windows[window]! / cost))
-    const due = Math.min(room, Math.ceil((quantum - served) / cost))
-    const permits = Math.min(due, Math.floor(Math.min(free.global, free.platform) / cost))
+    const { levels, charges, count } = wants[turn]!
+    const cost = costs[turn]!
+    const due = Math.min(count - granted[turn]!, Math.ceil((quantum - served) / cost))
+    let permits = Math.min(due, room)
+    for (const [place, level] of levels.entries())
+      permits = Math.min(permits, Math.floor(free[level]! / charges[place]!))
     if (permits > 0) {
-      const charged = permits * cost
       granted[turn]! += permits
-      free.global -= charged
-      free.platform -= charged
-      free.windows[window]! -= charged
-      units += charged
-      served += charged
+      room -= permits
+      for (const [place, level] of levels.entries()) free[level]! -= permits * charges[place]!
+      units += permits * cost
+      served += permits * cost
       idle = 0
-    }
+    } else idle++
     if (permits < due) {
-      first = turn
-      break
+      const short = shortest(wants[turn]!, free, waitOf)
+      if (short !== undefined && sharers[short]! > 1) {
+        claims[short] ??= turn
+        free[short] = 0
+        kept ??= { cursor: wants[turn]!.lane, served }
+      }
+      if (room === 0) {
+        kept ??= { cursor: wants[turn]!.lane, served }
+        break
+      }
     }
-    if (permits <= 0) idle++
     turn = (turn + 1) % wants.length
     served = 0
   }
-  return { granted, units, first, cursor: wants.length > 0 ? endpointAt(turn) : '', served }
+  const after = kept ?? { cursor: wants[turn]?.lane ?? '', served }
+  return { granted, units, claims, isFull: room === 0, ...after }
+}
+
+/** The level that has less than one more permit needs; of several, the one that needs longest. */
+function shortest(
+  { levels, charges }: WantTerms,
+  free: readonly number[],
+  waitOf: (level: number, units: number) => number,
+): number | undefined {
+  let found: number | undefined
+  let longestUs = -1
+  for (const [place, level] of levels.entries()) {
+    if (free[level]! >= charges[place]!) continue
+    const waitUs = waitOf(level, charges[place]!)
+    if (waitUs <= longestUs) continue
+    found = level
+    longestUs = waitUs
+  }
+  return found
 }
 
 /** A repeated call gets what it got before, while that is young enough to be used; it was charged then. */
-function again(question: DecideQuestion, answered: Answered, nowUs: number, platform: PlatformState): Turns {
+function again(question: DecideQuestion, answered: Answered, nowUs: number): Turns {
   const young = nowUs - answered.atUs <= question.replayUs
   const granted = question.wants.map(({ count }, index) =>
     young ? Math.min(count, answered.granted[index] ?? 0) : 0,
   )
-  return { granted, units: 0, first: -1, cursor: platform.cursor, served: platform.served }
+  return { granted, units: 0, claims: [], isFull: false, ...FIRST_TURN }
 }
 
-/** Everything as it is after the grants of `turns`. */
-function charge(
+/** Where the daemon stands now in the queues of the levels that it asked: in those that hold it back. */
+function queuesAfter(
+  state: LimiterState,
   question: DecideQuestion,
-  opened: Opened,
-  platform: PlatformState,
-  endpoints: readonly EndpointState[],
-  turns: Turns,
-) {
-  const { core, nowUs } = opened
-  const { units, cursor, served } = turns
-  const globalTatUs = taken(core.tatUs, nowUs, question.global, units)
-  if (units === 0) return { core, globalTatUs, platform, endpoints }
-  const charged = [...endpoints]
-  for (const [index, { window, cost }] of question.wants.entries()) {
-    const granted = turns.granted[index]!
-    if (granted === 0) continue
-    const endpoint = charged[window]!
-    const terms = question.windows[window]!
-    const log = [...endpoint.log]
-    const pending = [...endpoint.pending]
-    const byUs = nowUs + terms.arriveUs
-    if (terms.causal)
-      addPending(pending, { grant: grantName(question.id, index), units: granted * cost, byUs })
-    else addEntry(log, grained(byUs, terms), granted * cost)
-    charged[window] = { ...endpoint, log, pending, recent: addRecent(endpoint.recent, nowUs, granted * cost) }
-  }
-  return {
-    core: { ...core, tatUs: globalTatUs, recent: addRecent(core.recent, nowUs, units) },
-    globalTatUs,
-    platform: {
-      ...platform,
-      tatUs: taken(platform.tatUs, nowUs, question.bucket, units),
-      cursor,
-      served,
-      recent: addRecent(platform.recent, nowUs, units),
-    },
-    endpoints: charged,
-  }
-}
-
-function acknowledged(
-  endpoint: EndpointState,
-  acks: readonly { readonly grant: string; readonly units: number }[],
-  arrivedUs: number,
-): EndpointState {
-  const { log, pending, moved } = acknowledge(endpoint.log, endpoint.pending, acks, arrivedUs)
-  return moved === 0 ? endpoint : { ...endpoint, log, pending }
-}
-
-/** The longest wait and its level; the widest level among equals. */
-function widest(waits: readonly number[]): { waitUs: number; level: number } {
-  let waitUs = 0
-  let level = 0
-  for (const [index, wait] of waits.entries()) {
-    if (wait > waitUs) {
-      waitUs = wait
-      level = index + 1
+  nowUs: number,
+  { turns, verdicts, queues }: { turns: Turns; verdicts: readonly Verdict[]; queues: readonly Others[] },
+): Map<string, readonly Waiting[]> {
+  const { daemon } = question
+  const after = new Map<string, readonly Waiting[]>()
+  for (const [at, terms] of question.levels.entries()) {
+    const { name } = terms
+    let asked = false
+    let got = 0
+    let waitUs = 0
+    const lacks = { units: 0, charge: 0, permits: 0 }
+    for (const [index, { levels, charges, count, waiting }] of question.wants.entries()) {
+      const place = levels.indexOf(at)
+      if (place < 0) continue
+      asked = true
+      const granted = turns.granted[index]!
+      got += granted * charges[place]!
+      if (verdicts[index]!.level !== at + 1) continue
+      lacks.units += (count - granted) * charges[place]!
+      lacks.charge = Math.max(lacks.charge, charges[place]!)
+      lacks.permits += waiting - granted
+      waitUs = Math.max(waitUs, verdicts[index]!.waitUs)
     }
+    const before = state.queues.get(name)?.find((one) => one.daemon === daemon)
+    if (!asked || (lacks.units === 0 && before === undefined)) continue
+    const stays = before !== undefined && got === 0
+    const sinceUs = stays ? before.sinceUs : nowUs
+    const mine = {
+      daemon,
+      sinceUs,
+      untilUs: heldUntil(terms, nowUs, waitUs),
+      ...lacks,
+      had: queues[at]!.had + got,
+    }
+    after.set(name, requeued(queues[at]!, lacks.units === 0 ? undefined : mine, stays))
   }
-  return { waitUs, level }
+  return after
 }
 
-/** Blocks a platform or an endpoint from now, never for a shorter time than it is blocked already; or lifts its block. */
-export function block(state: LimiterState, question: BlockQuestion, rawUs: number, runId = ''): Changes {
-  const opened = openState(state.core, question, rawUs, runId)
-  const core = { ...opened.core, lastUs: opened.nowUs }
-  const { epochUs } = core
-  const untilUs = (before: number) =>
-    question.op === 'unblock' ? 0 : Math.max(before, opened.nowUs + question.durationUs)
-  const [terms] = question.windows
-  if (terms === undefined) {
-    const platform = platformOf(state.platforms.get(question.platform), question.bucket, epochUs)
-    const changed = { ...platform, blockedUntilUs: untilUs(platform.blockedUntilUs) }
-    return { core, platform: changed, endpoints: new Map() }
-  }
-  const name = endpointKey(question.platform, terms.endpoint)
-  const endpoint = endpointOf(state.endpoints.get(name), terms, epochUs, opened.nowUs)
-  const changed = { ...endpoint, blockedUntilUs: untilUs(endpoint.blockedUntilUs) }
-  return { core, endpoints: new Map([[name, changed]]) }
+/** Takes an upstream's word about one level: a block, a lower limit. */
+export function learn(state: LimiterState, question: LearnQuestion, rawUs: number, runId = ''): Changes {
+  return change(state, question, rawUs, runId, (record, terms, nowUs) =>
+    learnt(record, terms, question, nowUs),
+  )
 }
 
-/** Reads every level: global, platform, then the question's windows in order. Changes nothing. */
+/** Lifts a block and restores the whole limit. */
+export function forgive(state: LimiterState, question: ForgiveQuestion, rawUs: number, runId = ''): Changes {
+  return change(state, question, rawUs, runId, (record) => ({
+    ...record,
+    blockedUntilUs: 0,
+    factor: 1000,
+    factorAtUs: 0,
+  }))
+}
+
+function change(
+  state: LimiterState,
+  question: LearnQuestion | ForgiveQuestion,
+  rawUs: number,
+  runId: string,
+  made: (record: LevelRecord, terms: LearnQuestion['levels'][number], nowUs: number) => LevelRecord,
+): Changes {
+  const opened = openCore(state.core, question, rawUs, runId)
+  const terms = question.levels[0]!
+  const { record } = new Level(state.levels.get(terms.name), terms, opened, 1)
+  return {
+    core: { ...opened.core, lastUs: opened.nowUs },
+    levels: new Map([[terms.name, made(record, terms, opened.nowUs)]]),
+    queues: new Map(),
+  }
+}
+
+/** Takes units that somebody else has used, whether the levels have them or not. */
+export function charge(
+  state: LimiterState,
+  question: ChargeQuestion,
+  rawUs: number,
+  runId = '',
+): { remaining: number; waitUs: number; changes: Changes } {
+  const opened = openCore(state.core, question, rawUs, runId)
+  const levels = question.levels.map((terms) => new Level(state.levels.get(terms.name), terms, opened, 1))
+  for (const [index, level] of levels.entries()) level.charge(question.charges[index]!, 1, '')
+  const changed = question.levels.map(({ name }, index) => [name, levels[index]!.record] as const)
+  return {
+    remaining: Math.min(...levels.map((level) => level.free)),
+    waitUs: Math.max(...levels.map((level) => level.wait(1))),
+    changes: {
+      core: { ...opened.core, lastUs: opened.nowUs },
+      levels: new Map(changed),
+      queues: new Map(),
+    },
+  }
+}
+
+/** Reads every level of the question, in its order. Changes nothing. */
 export function levels(
   state: LimiterState,
   question: LevelsQuestion,
   rawUs: number,
   runId = '',
 ): LevelReading[] {
-  const { core, nowUs } = openState(state.core, question, rawUs, runId)
-  const reading = (
-    remaining: number,
-    blockedUntilUs: number,
-    recent: EndpointState['recent'],
-  ): LevelReading => ({
-    remaining: blockedUntilUs > nowUs ? 0 : remaining,
-    // On the wall clock, which may have been set back since.
-    blockedUntilUs: blockedUntilUs > nowUs ? blockedUntilUs - core.offsetUs : 0,
-    ...recentUnits(recent, nowUs),
+  const opened = openCore(state.core, question, rawUs, runId)
+  const { core, nowUs } = opened
+  return question.levels.map((terms) => {
+    const level = new Level(state.levels.get(terms.name), terms, opened, 1)
+    const { record } = level
+    let waiting = 0
+    for (const one of state.queues.get(terms.name) ?? []) if (one.untilUs > nowUs) waiting += one.permits
+    return {
+      remaining: level.free,
+      // On the wall clock, which may have been set back since.
+      blockedUntilUs: level.blockedUs > 0 ? record.blockedUntilUs - core.offsetUs : 0,
+      factor: factorOf(record, terms, nowUs),
+      endsUs: record.kind === 'quota' ? record.endsUs : 0,
+      ...recentUnits(record.recent, nowUs),
+      waiting,
+    }
   })
-  const platform = platformOf(state.platforms.get(question.platform), question.bucket, core.epochUs)
-  const windows = question.windows.map((terms) => {
-    const known = state.endpoints.get(endpointKey(question.platform, terms.endpoint))
-    const { log, pending, blockedUntilUs, recent } = endpointOf(known, terms, core.epochUs, nowUs)
-    return reading(Math.max(0, terms.limit - usedUnits(log, pending)), blockedUntilUs, recent)
-  })
-  return [
-    reading(bucketUnits(core.tatUs, nowUs, question.global), 0, core.recent),
-    reading(bucketUnits(platform.tatUs, nowUs, question.bucket), platform.blockedUntilUs, platform.recent),
-    ...windows,
-  ]
 }

@@ -1,15 +1,10 @@
-import type { Demand, Grant, LevelState, Limiter } from '../job/permit.ts'
+import type { Advice, Demand, Grant, LevelState, Limiter, LimitTarget } from '../job/permit.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { block, decide, levels } from './decide.ts'
-import { checkPlan, type LimitPlan } from './plan.ts'
-import {
-  blockQuestion,
-  type ColdStart,
-  decideQuestion,
-  grantsOf,
-  levelsOf,
-  levelsQuestion,
-} from './question.ts'
+import { decide, forgive, learn, levels } from './decide.ts'
+import type { LimitPlan } from './plan.ts'
+import { checkPlan } from './plan-check.ts'
+import type { ColdStart } from './question.ts'
+import { Questions } from './questions.ts'
 import { apply, emptyState } from './state.ts'
 
 export interface MemoryLimiterOptions {
@@ -27,8 +22,7 @@ export interface MemoryLimiterOptions {
 /** The limits of a daemon that is alone: the same decisions as the stacked limiter's, in this process's memory. */
 export class MemoryLimiter implements Limiter {
   readonly healthy = true
-  readonly #plan: LimitPlan
-  readonly #coldStart: ColdStart
+  readonly #questions: Questions
   readonly #metrics: Metrics
   readonly #nowMs: () => number
   readonly #state = emptyState()
@@ -36,10 +30,12 @@ export class MemoryLimiter implements Limiter {
   /** Throws MillraceError `LIMIT_PLAN` for a plan that cannot work. */
   constructor(options: MemoryLimiterOptions) {
     checkPlan(options.plan)
-    this.#plan = options.plan
-    this.#coldStart = options.coldStart ?? 'empty'
     this.#metrics = options.metrics
     this.#nowMs = options.nowMs ?? (() => performance.timeOrigin + performance.now())
+    this.#questions = new Questions(options.plan, {
+      coldStart: options.coldStart ?? 'empty',
+      nowMs: this.#nowMs,
+    })
   }
 
   async start(): Promise<void> {}
@@ -48,28 +44,28 @@ export class MemoryLimiter implements Limiter {
 
   async decide(demand: Demand): Promise<readonly Grant[]> {
     const stopTimer = this.#metrics.limiter_call_duration_seconds.startTimer()
-    const compiled = decideQuestion(this.#plan, demand, this.#coldStart)
+    const compiled = this.#questions.decide(demand)
     const { verdicts, changes } = decide(this.#state, compiled.question, this.#nowUs())
     apply(this.#state, compiled.question, changes)
     stopTimer()
     this.#metrics.limiter_calls_total.inc({ outcome: 'ok' })
-    return grantsOf(demand, compiled, verdicts)
+    return this.#questions.grantsOf(demand, compiled, verdicts)
   }
 
-  async block(target: { platform: string; endpoint?: string }, durationMs: number): Promise<void> {
-    const question = blockQuestion(this.#plan, target, durationMs, this.#coldStart)
-    apply(this.#state, question, block(this.#state, question, this.#nowUs()))
+  async learn(target: LimitTarget, advice: Advice): Promise<void> {
+    const question = this.#questions.learn(target, advice)
+    apply(this.#state, question, learn(this.#state, question, this.#nowUs()))
   }
 
-  /** Lifts the block of an endpoint, or of the platform itself. */
-  async unblock(target: { platform: string; endpoint?: string }): Promise<void> {
-    const question = blockQuestion(this.#plan, target, 0, this.#coldStart, 'unblock')
-    apply(this.#state, question, block(this.#state, question, this.#nowUs()))
+  /** Lifts the block of an endpoint, or of the platform itself, and restores its whole limit. */
+  async forgive(target: LimitTarget): Promise<void> {
+    const question = this.#questions.forgive(target)
+    apply(this.#state, question, forgive(this.#state, question, this.#nowUs()))
   }
 
   async levels(platform: string): Promise<readonly LevelState[]> {
-    const question = levelsQuestion(this.#plan, platform, this.#coldStart)
-    return levelsOf(question, levels(this.#state, question, this.#nowUs()))
+    const question = this.#questions.levels(platform)
+    return this.#questions.levelsOf(question, levels(this.#state, question, this.#nowUs()))
   }
 
   #nowUs(): number {

@@ -1,17 +1,25 @@
 import { MillraceError } from '../job/errors.ts'
+import type { LevelKind } from '../job/permit.ts'
 
-/** A token bucket as the platform enforces it: `burst` units at once, `rate` units a second sustained. */
+/** What a level counts: every request as one, or each by its cost in units (a search may cost 100). */
+export type Counting = 'requests' | 'units'
+
+/** A token bucket as the platform enforces it: `burst` at once, `rate` a second sustained. */
 export interface BucketLimit {
   readonly rate: number
   readonly burst: number
+  /** Default `requests`. */
+  readonly counts?: Counting | undefined
 }
 
-/** At most `limit` units in any window of `windowMs`. */
+/** At most `limit` in any window of `windowMs`. */
 export interface WindowLimit {
   readonly limit: number
   readonly windowMs: number
   /** Default `causal`. */
   readonly mode?: WindowMode | undefined
+  /** Default `requests`. */
+  readonly counts?: Counting | undefined
 }
 
 /**
@@ -23,6 +31,21 @@ export interface WindowLimit {
  */
 export type WindowMode = 'causal' | 'bounded'
 
+/** At most `limit` units in each period of the calendar, as the clocks of `timeZone` show it. */
+export interface QuotaLimit {
+  readonly limit: number
+  readonly period: CalendarPeriod
+  /** IANA name, e.g. `America/Los_Angeles`. */
+  readonly timeZone: string
+  /** Default `units`. */
+  readonly counts?: Counting | undefined
+  /** Whether every credential has a quota of its own (the default), or all of the platform share one. */
+  readonly per?: 'credential' | 'platform' | undefined
+}
+
+/** Weeks begin on Monday. */
+export type CalendarPeriod = 'hour' | 'day' | 'week' | 'month'
+
 /** All limits, as the platforms enforce them on everything we send. Plain data. */
 export interface LimitPlan {
   readonly global: BucketLimit
@@ -32,6 +55,10 @@ export interface LimitPlan {
   /** By platform, then by endpoint. */
   readonly endpoints: Readonly<Record<string, Readonly<Record<string, WindowLimit>>>>
   readonly defaultEndpoint: WindowLimit
+  /** Of every credential on its own, by platform. */
+  readonly credentials?: Readonly<Record<string, BucketLimit | WindowLimit>> | undefined
+  /** By platform. */
+  readonly quotas?: Readonly<Record<string, QuotaLimit>> | undefined
   /**
    * How long after its grant a request may reach the platform, at most. The daemon's part of it is the permit's deadline,
    * counted from the moment the call to the limiter was sent; the network has the rest. Buckets run with
@@ -45,6 +72,15 @@ export interface LimitPlan {
   readonly grantTimeoutMs: number
 }
 
+/** A level of the plan: its name, which is the same in metrics, in Redis and in messages, and its limit. */
+export type PlannedLevel =
+  | { readonly name: string; readonly kind: 'bucket'; readonly limit: BucketLimit }
+  | { readonly name: string; readonly kind: 'window'; readonly limit: WindowLimit }
+  | { readonly name: string; readonly kind: 'quota'; readonly limit: QuotaLimit }
+
+/** The credential that calls count against where none is named. */
+export const MAIN_CREDENTIAL = 'main'
+
 export const GLOBAL_LEVEL = 'global'
 
 export function platformLevel(platform: string): string {
@@ -55,9 +91,72 @@ export function endpointLevel(platform: string, endpoint: string): string {
   return `endpoint:${platform}/${endpoint}`
 }
 
+export function credentialLevel(platform: string, credential: string): string {
+  return `credential:${platform}/${credential}`
+}
+
+/** The quota of one credential, or of the whole platform. */
+export function quotaLevel(platform: string, credential?: string): string {
+  return credential === undefined ? `quota:${platform}` : `quota:${platform}/${credential}`
+}
+
+/** The kind of level that a name belongs to, e.g. `endpoint`: a label of few values for metrics. */
+export function levelGroup(level: string): string {
+  return level.split(':', 1)[0] ?? level
+}
+
+/**
+ * Every level that a call has to pass, widest first: global, platform, its quota, endpoint, credential. Throws MillraceError
+ * `LIMIT_UNKNOWN_PLATFORM` when the plan has no limit for the platform.
+ */
+export function levelsOf(
+  plan: LimitPlan,
+  call: { platform: string; endpoint: string; credential?: string | undefined },
+): readonly PlannedLevel[] {
+  const { platform, endpoint, credential } = call
+  return [
+    ...platformLevels(plan, platform),
+    {
+      name: endpointLevel(platform, endpoint),
+      kind: 'window',
+      limit: endpointLimit(plan, platform, endpoint),
+    },
+    ...credentialLevels(plan, platform, credential ?? MAIN_CREDENTIAL),
+  ]
+}
+
+/** The levels that all calls of a platform share. */
+export function platformLevels(plan: LimitPlan, platform: string): readonly PlannedLevel[] {
+  const levels: PlannedLevel[] = [
+    { name: GLOBAL_LEVEL, kind: 'bucket', limit: plan.global },
+    { name: platformLevel(platform), kind: 'bucket', limit: platformLimit(plan, platform) },
+  ]
+  const quota = own(plan.quotas, platform)
+  if (quota?.per === 'platform') levels.push({ name: quotaLevel(platform), kind: 'quota', limit: quota })
+  return levels
+}
+
+/** The levels of one credential. */
+export function credentialLevels(
+  plan: LimitPlan,
+  platform: string,
+  credential: string,
+): readonly PlannedLevel[] {
+  const levels: PlannedLevel[] = []
+  const limit = own(plan.credentials, platform)
+  const name = credentialLevel(platform, credential)
+  if (limit !== undefined) {
+    levels.push('rate' in limit ? { name, kind: 'bucket', limit } : { name, kind: 'window', limit })
+  }
+  const quota = own(plan.quotas, platform)
+  if (quota !== undefined && quota.per !== 'platform')
+    levels.push({ name: quotaLevel(platform, credential), kind: 'quota', limit: quota })
+  return levels
+}
+
 /** The bucket of a platform. Throws MillraceError `LIMIT_UNKNOWN_PLATFORM` when the plan has none. */
 export function platformLimit(plan: LimitPlan, platform: string): BucketLimit {
-  const limit = Object.hasOwn(plan.platforms, platform) ? plan.platforms[platform] : plan.defaultPlatform
+  const limit = own(plan.platforms, platform) ?? plan.defaultPlatform
   if (limit === undefined) {
     throw new MillraceError(
       'LIMIT_UNKNOWN_PLATFORM',
@@ -70,26 +169,39 @@ export function platformLimit(plan: LimitPlan, platform: string): BucketLimit {
 
 /** The window of an endpoint, or the default one. */
 export function endpointLimit(plan: LimitPlan, platform: string, endpoint: string): WindowLimit {
-  const endpoints = Object.hasOwn(plan.endpoints, platform) ? plan.endpoints[platform] : undefined
-  const limit =
-    endpoints !== undefined && Object.hasOwn(endpoints, endpoint) ? endpoints[endpoint] : undefined
-  return limit ?? plan.defaultEndpoint
+  return own(own(plan.endpoints, platform), endpoint) ?? plan.defaultEndpoint
 }
 
-/** The burst that our own bucket has: the platform's, less what may arrive late from before. Units, not rounded. */
+/** What one call takes from a level. */
+export function chargeOf(level: PlannedLevel, cost: number): number {
+  const counts = level.limit.counts ?? DEFAULT_COUNTING[level.kind]
+  return counts === 'units' ? cost : 1
+}
+
+/** Platforms state rates in requests, and long quotas in units. */
+const DEFAULT_COUNTING: Readonly<Record<LevelKind, Counting>> = {
+  bucket: 'requests',
+  window: 'requests',
+  quota: 'units',
+}
+
+/** The burst that our own bucket has: the platform's, less what may arrive late from before. Not rounded. */
 export function ownBurst(limit: BucketLimit, arrivalJitterMs: number): number {
   return limit.burst - (limit.rate * arrivalJitterMs) / 1000
 }
 
 /**
- * One daemon's part of every limit, for daemons that do not know of each other (`limits.share`). `share` is in (0, 1]; bursts
- * and windows are rounded down, so the parts never add up to more than the whole. May yield a plan that `checkPlan` refuses.
+ * One daemon's part of every limit, for daemons that do not know of each other. `share` is in (0, 1]; bursts, windows and quotas
+ * are rounded down, so the parts never add up to more than the whole. May yield a plan that `checkPlan` refuses.
  */
 export function sharePlan(plan: LimitPlan, share: number): LimitPlan {
   // 49 × (1 / 49) is a little less than 1 in floating point, and must not become 0.
   const whole = (amount: number) => Math.floor(amount * share + 1e-9)
-  const bucket = (limit: BucketLimit) => ({ rate: limit.rate * share, burst: whole(limit.burst) })
-  const window = (limit: WindowLimit) => ({ ...limit, limit: whole(limit.limit) })
+  const bucket = (limit: BucketLimit) => ({ ...limit, rate: limit.rate * share, burst: whole(limit.burst) })
+  const window = <L extends WindowLimit | QuotaLimit>(limit: L): L => ({
+    ...limit,
+    limit: whole(limit.limit),
+  })
   return {
     ...plan,
     global: bucket(plan.global),
@@ -97,105 +209,15 @@ export function sharePlan(plan: LimitPlan, share: number): LimitPlan {
     defaultPlatform: plan.defaultPlatform === undefined ? undefined : bucket(plan.defaultPlatform),
     endpoints: mapValues(plan.endpoints, (endpoints) => mapValues(endpoints, window)),
     defaultEndpoint: window(plan.defaultEndpoint),
+    credentials: mapValues(plan.credentials ?? {}, (limit) =>
+      'rate' in limit ? bucket(limit) : window(limit),
+    ),
+    quotas: mapValues(plan.quotas ?? {}, window),
   }
 }
 
-/** Throws one MillraceError `LIMIT_PLAN`, kind `usage`, that names everything in the plan that cannot work. */
-export function checkPlan(plan: LimitPlan): void {
-  const problems = planProblems(plan)
-  if (problems.length > 0) throw new MillraceError('LIMIT_PLAN', problems.join(' '), { kind: 'usage' })
-}
-
-/** Everything in the plan that cannot work, in plain sentences; empty when all is well. */
-export function planProblems(plan: LimitPlan): readonly string[] {
-  const problems = [...nameProblems(plan)]
-  const { arrivalJitterMs, grantTimeoutMs } = plan
-  if (!(arrivalJitterMs >= 0 && arrivalJitterMs <= DAY_MS))
-    problems.push(`arrivalJitterMs=${arrivalJitterMs}: expected 0 to ${DAY_MS}.`)
-  if (!(grantTimeoutMs >= arrivalJitterMs && grantTimeoutMs <= DAY_MS))
-    problems.push(
-      `grantTimeoutMs=${grantTimeoutMs}: expected arrivalJitterMs (${arrivalJitterMs}) to ${DAY_MS}.`,
-    )
-  for (const [level, limit] of buckets(plan)) problems.push(...bucketProblems(level, limit, arrivalJitterMs))
-  for (const [level, limit] of windows(plan)) problems.push(...windowProblems(level, limit))
-  return problems
-}
-
-/** Below this share of a window's limit, a plan is refused rather than run slowly and in silence. */
-const UTILISATION_MIN = 0.95
-
-/**
- * The windows that are too short for the latency: between the grant and the end of its slot lies `windowMs` and the time
- * until the acknowledgement (causal) or the jitter (bounded), so at most W / (W + that) of the limit can be used. Lists
- * those that cannot reach 95%, in plain sentences. `latencyMs` is the expected time from grant to response headers.
- */
-export function utilisationProblems(plan: LimitPlan, latencyMs: number): readonly string[] {
-  const problems: string[] = []
-  for (const [level, { limit, windowMs, mode }] of windows(plan)) {
-    const bounded = mode === 'bounded'
-    const delayMs = bounded ? plan.arrivalJitterMs : latencyMs
-    const utilisation = windowMs / (windowMs + delayMs)
-    if (utilisation >= UTILISATION_MIN) continue
-    const windowMsMin = Math.ceil((delayMs * UTILISATION_MIN) / (1 - UTILISATION_MIN))
-    problems.push(
-      `${level}: of ${limit} per ${windowMs} ms only ${(utilisation * 100).toFixed(1)}% can be used, ` +
-        `with ${delayMs} ms of ${bounded ? 'arrival jitter' : 'latency'}; expected at least 95%: ` +
-        `state the limit over a longer window (${windowMsMin} ms or more) if the platform measures so.`,
-    )
-  }
-  return problems
-}
-
-const DAY_MS = 86_400_000
-/** One unit in 10 days: slower is a typing error. */
-const RATE_MIN = 1e-6
-const UNITS_MAX = 1e6
-/** Printable ASCII without `/ { }`: a name is part of a Redis key, and its order is the order of its bytes. */
-export const NAME = /^[!-.0-z|~]{1,64}$/
-
-function* buckets(plan: LimitPlan): Generator<[string, BucketLimit]> {
-  yield [GLOBAL_LEVEL, plan.global]
-  for (const [platform, limit] of Object.entries(plan.platforms)) yield [platformLevel(platform), limit]
-  if (plan.defaultPlatform !== undefined) yield ['default platform', plan.defaultPlatform]
-}
-
-function* windows(plan: LimitPlan): Generator<[string, WindowLimit]> {
-  for (const [platform, endpoints] of Object.entries(plan.endpoints)) {
-    for (const [endpoint, limit] of Object.entries(endpoints))
-      yield [endpointLevel(platform, endpoint), limit]
-  }
-  yield ['default endpoint', plan.defaultEndpoint]
-}
-
-function* bucketProblems(level: string, limit: BucketLimit, jitterMs: number): Generator<string> {
-  const { rate, burst } = limit
-  if (!(rate >= RATE_MIN && rate <= UNITS_MAX))
-    yield `${level}: rate ${rate}; expected ${RATE_MIN} to ${UNITS_MAX} a second.`
-  else if (!(burst >= 1 && burst <= UNITS_MAX)) yield `${level}: burst ${burst}; expected 1 to ${UNITS_MAX}.`
-  else if (ownBurst(limit, jitterMs) < 1) {
-    yield `${level}: burst ${burst} less ${rate} a second × ${jitterMs} ms of arrival jitter leaves ` +
-      `${ownBurst(limit, jitterMs).toFixed(2)}; expected at least 1: raise the burst, or lower the jitter.`
-  }
-}
-
-function* windowProblems(level: string, { limit, windowMs, mode }: WindowLimit): Generator<string> {
-  if (!(Number.isInteger(limit) && limit >= 1 && limit <= UNITS_MAX))
-    yield `${level}: limit ${limit}; expected a whole number, 1 to ${UNITS_MAX}.`
-  if (!(windowMs >= 1 && windowMs <= 31 * DAY_MS))
-    yield `${level}: windowMs ${windowMs}; expected 1 to ${31 * DAY_MS}.`
-  if (mode !== undefined && mode !== 'causal' && mode !== 'bounded')
-    yield `${level}: mode "${String(mode)}"; expected causal or bounded.`
-}
-
-function* nameProblems(plan: LimitPlan): Generator<string> {
-  const names = new Set(Object.keys(plan.platforms))
-  for (const [platform, endpoints] of Object.entries(plan.endpoints)) {
-    names.add(platform)
-    for (const endpoint of Object.keys(endpoints)) names.add(endpoint)
-  }
-  for (const name of names) {
-    if (!NAME.test(name)) yield `The name "${name}": expected 1–64 printable ASCII characters without / { }.`
-  }
+function own<V>(record: Readonly<Record<string, V>> | undefined, key: string): V | undefined {
+  return record !== undefined && Object.hasOwn(record, key) ? record[key] : undefined
 }
 
 function mapValues<V, W>(record: Readonly<Record<string, V>>, change: (value: V) => W): Record<string, W> {

@@ -1,11 +1,13 @@
 import type { ConnectionOptions } from 'node:tls'
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import { MillraceError, messageOf, ServiceAwayError } from '../job/errors.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface RedisOptions {
-  /** `redis://` or `rediss://` with host, port and database. */
+  /** `redis://` or `rediss://` with host, port and database. Of a cluster: one of its nodes. */
   readonly url: string
+  /** The addresses of other nodes of a cluster, by which it can be found while `url` is down; empty: a cluster of whom `url` knows. */
+  readonly cluster?: readonly string[] | undefined
   /** ACL user. */
   readonly username?: string | undefined
   readonly password?: string | undefined
@@ -34,24 +36,39 @@ const PROBE_MS = 500
  * - no auto-pipelining: it delays.
  * Constructing it does no I/O.
  */
-export function createClient(options: RedisLinkOptions): Redis {
-  const { url, username, password, tls } = options
+export function createClient(options: RedisLinkOptions): Redis | Cluster {
+  const { url, username, password, tls, cluster } = options
   const commandTimeoutMs = options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS
-  return new Redis(url, {
+  const retry = (times: number) => Math.min(RETRY_MS_MAX, 25 * 2 ** Math.min(times, 6))
+  const connection = {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     ...(tls === undefined || tls === false ? {} : { tls: tls === true ? {} : tls }),
-    lazyConnect: true,
     autoResendUnfulfilledCommands: false,
-    enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    enableAutoPipelining: false,
     commandTimeout: commandTimeoutMs,
     // A connection that stays silent with calls under way is given up, so that a new one can be made: half-open ones never end.
     socketTimeout: commandTimeoutMs * 2,
     connectTimeout: START_TIMEOUT_MS,
     connectionName: 'millrace-limiter',
-    retryStrategy: (times) => Math.min(RETRY_MS_MAX, 25 * 2 ** Math.min(times, 6)),
+  }
+  const shared = { lazyConnect: true, enableOfflineQueue: false, enableAutoPipelining: false }
+  if (cluster !== undefined) {
+    return new Cluster([url, ...cluster], {
+      ...shared,
+      redisOptions: connection,
+      clusterRetryStrategy: retry,
+      // One try: a grant that comes late is worse than none.
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      maxRedirections: 3,
+      slotsRefreshTimeout: START_TIMEOUT_MS,
+    })
+  }
+  return new Redis(url, {
+    ...shared,
+    ...connection,
+    retryStrategy: retry,
     // After a fail-over the old master refuses writes: the address leads to the new one by then.
     reconnectOnError: (error) => /(?:^|[\s-])READONLY\b/.test(error.message),
   })
@@ -71,7 +88,7 @@ const AWAY =
  * States: stopped → start → connecting ⇄ ready (healthy) ⇄ ready but refusing (probed twice a second) → stop → stopped.
  */
 export class RedisLink {
-  readonly client: Redis
+  readonly client: Redis | Cluster
   readonly #log: Log
   readonly #address: string
   readonly #probeKey: string
@@ -83,14 +100,14 @@ export class RedisLink {
   #lastError: unknown
   #probe: NodeJS.Timeout | undefined
 
-  constructor(client: Redis, options: RedisLinkOptions, log: Log) {
+  constructor(client: Redis | Cluster, options: RedisLinkOptions, log: Log) {
     this.client = client
     this.#log = log
     this.#address = addressOf(options.url)
     this.#probeKey = `{${options.keyPrefix}}:probe`
     this.#startTimeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS
     // Without a listener ioredis prints errors itself. What it reports follows as a closed connection.
-    client.on('error', (error) => {
+    client.on('error', (error: unknown) => {
       this.#lastError = error
     })
     client.on('close', () => this.#went(this.#lastError))

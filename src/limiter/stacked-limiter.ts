@@ -1,24 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Redis } from 'ioredis'
-import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
+import type { Cluster, Redis } from 'ioredis'
+import { type RateLimiterAbstract, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { MillraceError } from '../job/errors.ts'
-import type { Demand, Grant, LevelState, Limiter } from '../job/permit.ts'
+import type { Advice, Demand, Grant, LevelState, Limiter, LimitTarget } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { checkPlan, type LimitPlan } from './plan.ts'
-import {
-  blockQuestion,
-  type ColdStart,
-  type Compiled,
-  decideQuestion,
-  grantsOf,
-  type LevelReading,
-  levelsOf,
-  levelsQuestion,
-  type Question,
-  type Verdict,
-} from './question.ts'
+import type { LimitPlan } from './plan.ts'
+import { checkPlan } from './plan-check.ts'
+import type { ColdStart, LevelReading, Question, QuotaReading, Verdict } from './question.ts'
+import { type Compiled, Questions } from './questions.ts'
 import { createClient, RedisLink, type RedisLinkOptions } from './redis-link.ts'
 
 export interface StackedLimiterOptions {
@@ -29,17 +20,14 @@ export interface StackedLimiterOptions {
    * a first start cannot be told from lost data, in Redis. Who knows that nobody has called the platforms may say `full`.
    */
   readonly coldStart?: ColdStart
+  /** What `consume` and its kin of rate-limiter-flexible ask while Redis is away. Default: they reject. */
+  readonly insuranceLimiter?: RateLimiterAbstract
   readonly metrics: Metrics
   readonly log: Log
 }
 
-interface Target {
-  readonly platform: string
-  readonly endpoint?: string
-}
-
 /** The script as ioredis offers it once it is defined: EVALSHA, and EVAL when the server does not know it (any more). */
-interface ScriptedRedis extends Redis {
+type Scripted = (Redis | Cluster) & {
   millraceDecide(keys: number, ...keysAndArguments: string[]): Promise<unknown>
 }
 
@@ -53,38 +41,35 @@ interface Consumed {
 }
 
 /**
- * The limits that all daemons share through Redis: global bucket, platform bucket and endpoint window, decided together in
- * one call (decide.lua), on Redis' clock.
+ * The limits that all daemons share through Redis: every level of a call is decided together in one call to Redis (decide.lua),
+ * on Redis' clock. Works with one server and with a cluster: all keys share a hash tag.
  *
- * It is a `RateLimiterRedis` of rate-limiter-flexible, so `consume('instagram/user_media', cost)`, `get`, `block` (with
- * seconds) and `delete` (lifts a block) work as its users expect; `consume` takes all levels or none. What is granted is never
- * given back: `reward`, `penalty` and `set` are refused. The daemon itself uses `decide`, which asks for many permits at once
- * and acknowledges their arrival.
+ * It is a `RateLimiterRedis` of rate-limiter-flexible, so `consume('instagram/user_media', points)`, `get`, `block` (with
+ * seconds), `penalty` (what somebody else has used), `delete` (lifts a block, restores the limit) and the insurance limiter work as
+ * its users expect; `consume` takes its points from all levels or from none. What is granted is never given back: `reward` and
+ * `set` are refused. The daemon itself uses `decide`, which asks for many permits at once and acknowledges their arrival.
  *
- * When a call to `decide` fails, nobody knows whether it was counted. Its acknowledgements may be repeated within a minute under
- * the same `requestId` (without its wants, when those would come too late): then they count once. Under another id they could
- * count twice, and free a slot whose request is still on its way.
+ * When a call to `decide` fails, nobody knows whether it was counted. What it may have been granted counts until its time-out;
+ * its acknowledgements may be repeated, under any request id.
  */
 export class StackedLimiter extends RateLimiterRedis implements Limiter {
+  readonly #questions: Questions
   readonly #plan: LimitPlan
-  readonly #coldStart: ColdStart
   readonly #metrics: Metrics
   readonly #log: Log
   readonly #link: RedisLink
-  readonly #client: ScriptedRedis
+  readonly #client: Scripted
   readonly #prefix: string
 
   /** Throws MillraceError `LIMIT_PLAN` for a plan or prefix that cannot work. Does no I/O. */
   constructor(options: StackedLimiterOptions) {
-    const { plan, redis } = options
+    const { plan, redis, coldStart = 'empty', insuranceLimiter } = options
     checkPlan(plan)
     if (!/^[^{}\s]{1,100}$/.test(redis.keyPrefix)) {
       throw new MillraceError(
         'LIMIT_PLAN',
         `Redis key prefix "${redis.keyPrefix}": expected 1–100 characters without braces.`,
-        {
-          kind: 'usage',
-        },
+        { kind: 'usage' },
       )
     }
     const client = createClient(redis)
@@ -94,14 +79,15 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
       // What the library compares with; the limits themselves are in the plan.
       points: Math.floor(plan.global.burst),
       duration: 1,
+      ...(insuranceLimiter === undefined ? {} : { insuranceLimiter }),
     })
     client.defineCommand('millraceDecide', { lua: SCRIPT })
     // defineCommand has just added the method that the type names.
-    this.#client = client as ScriptedRedis
+    this.#client = client as Scripted
     this.#link = new RedisLink(client, redis, options.log)
     this.#prefix = `{${redis.keyPrefix}}`
     this.#plan = plan
-    this.#coldStart = options.coldStart ?? 'empty'
+    this.#questions = new Questions(plan, { coldStart, daemon: randomUUID() })
     this.#metrics = options.metrics
     this.#log = options.log
   }
@@ -120,52 +106,40 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
   }
 
   async decide(demand: Demand): Promise<readonly Grant[]> {
-    const compiled = decideQuestion(this.#plan, demand, this.#coldStart)
-    return grantsOf(demand, compiled, await this.#decide(compiled))
+    const compiled = this.#questions.decide(demand)
+    return this.#questions.grantsOf(demand, compiled, await this.#decide(compiled))
   }
 
-  override block(
-    key: string | number,
-    secDuration: number,
-    options?: Record<string, unknown>,
-  ): Promise<RateLimiterRes>
-  override block(target: Target, durationMs: number): Promise<void>
-  override async block(
-    target: string | number | Target,
-    duration: number,
-    options: Record<string, unknown> = {},
-  ): Promise<unknown> {
-    if (typeof target !== 'object') return super.block(target, duration, options)
-    return void (await this.#ask(blockQuestion(this.#plan, target, duration, this.#coldStart)))
+  async learn(target: LimitTarget, advice: Advice): Promise<void> {
+    await this.#ask(this.#questions.learn(target, advice))
   }
 
-  /** Lifts the block of an endpoint, or of the platform itself. */
-  async unblock(target: Target): Promise<void> {
-    await this.#ask(blockQuestion(this.#plan, target, 0, this.#coldStart, 'unblock'))
+  /** Lifts the block of an endpoint, or of the platform itself, and restores its whole limit. */
+  async forgive(target: LimitTarget): Promise<void> {
+    await this.#ask(this.#questions.forgive(target))
   }
 
   async levels(platform: string): Promise<readonly LevelState[]> {
-    const question = levelsQuestion(this.#plan, platform, this.#coldStart)
-    // The script's own shape: four whole numbers for each level.
-    const rows = (await this.#ask(question)) as [number, number, number, number][]
+    const question = this.#questions.levels(platform)
+    // The script's own shape: seven whole numbers for each level.
+    const rows = (await this.#ask(question)) as [number, number, number, number, number, number, number][]
     const readings = rows.map(
-      ([remaining, blockedUntilUs, granted, spanUs]): LevelReading => ({
+      ([remaining, blockedUntilUs, factor, endsUs, granted, spanUs, waiting]): LevelReading => ({
         remaining,
         blockedUntilUs,
+        factor,
+        endsUs,
         granted,
         spanUs,
+        waiting,
       }),
     )
-    return levelsOf(question, readings)
+    return this.#questions.levelsOf(question, readings)
   }
 
   /** Refused: a grant counts whether it is used or not, and only decisions are made here. */
   override async reward(): Promise<RateLimiterRes> {
     throw unsupported('reward')
-  }
-
-  override async penalty(): Promise<RateLimiterRes> {
-    throw unsupported('penalty')
   }
 
   override async set(): Promise<RateLimiterRes> {
@@ -176,10 +150,18 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
   async _upsert(key: string, points: number, durationMs: number, forceExpire = false): Promise<Consumed> {
     const target = this.#target(key)
     if (forceExpire) {
-      await this.#ask(blockQuestion(this.#plan, target, durationMs, this.#coldStart))
+      await this.learn(target, { blockMs: durationMs })
       return { granted: false, remaining: 0, waitMs: durationMs }
     }
     return this.#consume(target, points, 1)
+  }
+
+  /** Behind `penalty`: units are gone on every level, whether it had them or not. */
+  async _penalty(key: string, points = 1): Promise<RateLimiterRes> {
+    const target = this.#target(this.getKey(key))
+    // The script's own shape.
+    const [remaining, waitUs] = (await this.#ask(this.#questions.charge(target, points))) as [number, number]
+    return new RateLimiterRes(remaining, Math.ceil(waitUs / 1000), points, false)
   }
 
   /** The state of an endpoint without taking anything. */
@@ -188,7 +170,7 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
   }
 
   async _delete(key: string): Promise<boolean> {
-    await this.unblock(this.#target(key))
+    await this.forgive(this.#target(key))
     return true
   }
 
@@ -204,10 +186,10 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     return new RateLimiterRes(remaining, waitMs, consumed, false)
   }
 
-  async #consume(target: Target & { endpoint: string }, cost: number, count: number): Promise<Consumed> {
-    const want = { endpoint: target.endpoint, count, cost }
+  async #consume(target: Target, points: number, count: number): Promise<Consumed> {
+    const want = { endpoint: target.endpoint, count, cost: points }
     const demand = { requestId: randomUUID(), platform: target.platform, wants: [want], acks: [] }
-    const [verdict] = await this.#decide(decideQuestion(this.#plan, demand, this.#coldStart))
+    const [verdict] = await this.#decide(this.#questions.decide(demand, { everywhere: true }))
     const { granted = 0, remaining = 0, waitUs = 0 } = verdict ?? {}
     return { granted: granted === count, remaining, waitMs: Math.ceil(waitUs / 1000) }
   }
@@ -216,11 +198,19 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     const stopTimer = this.#metrics.limiter_call_duration_seconds.startTimer()
     let outcome = 'error'
     try {
-      // The script's own shape: whether it began anew, then four whole numbers for each want.
-      const [cold, ...rows] = (await this.#ask(question)) as [number, ...[number, number, number, number][]]
+      // The script's own shape: whether it began anew, four whole numbers for each want, three for each quota.
+      const [cold, verdicts, quotas] = (await this.#ask(question)) as [
+        number,
+        [number, number, number, number][],
+        [number, number, number][],
+      ]
       outcome = 'ok'
       if (cold === 1) this.#tellColdStart()
-      return rows.map(([granted, waitUs, level, remaining]) => ({ granted, waitUs, level, remaining }))
+      this.#questions.saw(
+        question,
+        quotas.map(([level, endsUs, used]): QuotaReading => ({ level, endsUs, used })),
+      )
+      return verdicts.map(([granted, waitUs, level, remaining]) => ({ granted, waitUs, level, remaining }))
     } finally {
       stopTimer()
       this.#metrics.limiter_calls_total.inc({ outcome })
@@ -228,22 +218,20 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
   }
 
   #ask(question: Question): Promise<unknown> {
-    const keys = [`${this.#prefix}:limits`]
+    const keys = [`${this.#prefix}:levels`, `${this.#prefix}:queues`]
     if (question.op === 'decide') keys.push(`${this.#prefix}:answer:${question.platform}:${question.id}`)
     return this.#link.run(() => this.#client.millraceDecide(keys.length, ...keys, JSON.stringify(question)))
   }
 
   /** `{prefix}:platform/endpoint`, the library's key, taken apart. */
-  #target(key: string): { platform: string; endpoint: string } {
+  #target(key: string): Target {
     const name = key.slice(this.#prefix.length + 1)
     const slash = name.indexOf('/')
     if (slash < 1) {
       throw new MillraceError(
         'LIMIT_DEMAND',
         `The key "${name}" names no endpoint: expected platform/endpoint.`,
-        {
-          kind: 'usage',
-        },
+        { kind: 'usage' },
       )
     }
     return { platform: name.slice(0, slash), endpoint: name.slice(slash + 1) }
@@ -255,6 +243,11 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
       'limiter: Redis does not know what was granted before; buckets start empty, and windows stay full for one window',
     )
   }
+}
+
+interface Target {
+  readonly platform: string
+  readonly endpoint: string
 }
 
 function unsupported(what: string): MillraceError {

@@ -1,17 +1,20 @@
-import type { BucketTerms, Question, WindowTerms } from './question.ts'
+import type { LevelTerms, Question } from './question.ts'
 
 /**
- * What all daemons together have been granted. Times are whole microseconds on the limiter's own clock (see `openState`).
+ * What all daemons together have been granted. Times are whole microseconds on the limiter's own clock (see `openCore`).
  * Records that are absent stand for "nothing granted since the epoch". Plain data; the deciders never change it in place.
  * The Redis twin keeps the same fields in one hash.
  */
 export interface LimiterState {
   core?: CoreState | undefined
-  readonly platforms: Map<string, PlatformState>
-  /** By `platform/endpoint`. */
-  readonly endpoints: Map<string, EndpointState>
-  /** What was granted to a request that granted or acknowledged anything, by `platform:requestId`; a minute long, at most ANSWERS_MAX. */
+  /** By level name. */
+  readonly levels: Map<string, LevelRecord>
+  /** By platform: whose turn it is. */
+  readonly turns: Map<string, Turn>
+  /** What was granted to a request, by `platform:requestId`; a minute long, at most ANSWERS_MAX. */
   readonly answers: Map<string, Answered>
+  /** By level name: daemons that it holds back, in the order in which they came. Says nothing of what was granted. */
+  readonly queues: Map<string, readonly Waiting[]>
 }
 
 export interface CoreState {
@@ -23,30 +26,42 @@ export interface CoreState {
   readonly lastUs: number
   /** What has been added to the raw clock so far, because it was set back. */
   readonly offsetUs: number
-  /** GCRA's theoretical arrival time of the global bucket. */
-  readonly tatUs: number
+}
+
+/** What every level keeps. */
+interface Standing {
+  readonly epochUs: number
+  readonly blockedUntilUs: number
+  /** Thousandths of the limit that are in use since `factorAtUs`; it rises by itself (see adapt). */
+  readonly factor: number
+  readonly factorAtUs: number
   readonly recent: readonly Slot[]
 }
 
-export interface PlatformState {
-  readonly epochUs: number
+export interface BucketRecord extends Standing {
+  readonly kind: 'bucket'
+  /** GCRA's theoretical arrival time. */
   readonly tatUs: number
-  readonly blockedUntilUs: number
-  /** Whose turn it is among the endpoints, and how many units it has had in this turn. */
-  readonly cursor: string
-  readonly served: number
-  readonly recent: readonly Slot[]
 }
 
-export interface EndpointState {
-  readonly epochUs: number
-  readonly blockedUntilUs: number
+export interface WindowRecord extends Standing {
+  readonly kind: 'window'
   /** Units that have arrived by `timeUs`, ascending; they count until `timeUs + windowUs`. */
   readonly log: readonly Entry[]
   /** Grants that were not acknowledged, by the time at which they are taken to have arrived, ascending. */
   readonly pending: readonly PendingGrant[]
-  readonly recent: readonly Slot[]
 }
+
+/** On the raw clock: a calendar is about the time that everybody's clocks show. */
+export interface QuotaRecord extends Standing {
+  readonly kind: 'quota'
+  readonly endsUs: number
+  readonly used: number
+  /** Granted so close to the end that they may arrive in the next period. */
+  readonly next: number
+}
+
+export type LevelRecord = BucketRecord | WindowRecord | QuotaRecord
 
 export interface Entry {
   readonly timeUs: number
@@ -55,7 +70,11 @@ export interface Entry {
 
 export interface PendingGrant {
   readonly grant: string
-  readonly units: number
+  readonly permits: number
+  /** How many of them have arrived. */
+  readonly arrived: number
+  /** Units of one permit. */
+  readonly charge: number
   readonly byUs: number
 }
 
@@ -65,35 +84,57 @@ export interface Slot {
   readonly units: number
 }
 
+/** The turn of a lane, and how many units it has had in it. */
+export interface Turn {
+  readonly cursor: string
+  readonly served: number
+}
+
 export interface Answered {
   readonly atUs: number
   readonly granted: readonly number[]
 }
 
+/** A daemon that a level holds back: it is kept a place until `untilUs`, by when it should have asked again. */
+export interface Waiting {
+  readonly daemon: string
+  /** Since when it has been granted nothing; the longest is first. */
+  readonly sinceUs: number
+  readonly untilUs: number
+  /** What it asked for and did not get. */
+  readonly units: number
+  /** What one permit of it takes, at most. */
+  readonly charge: number
+  /** Permits that wait in it in all. */
+  readonly permits: number
+  /** Units that it has had while it waited, beyond the one that has had least. */
+  readonly had: number
+}
+
 /** What a decision changes; empty when it changes nothing. */
 export interface Changes {
   readonly core?: CoreState
-  readonly platform?: PlatformState
-  readonly endpoints: ReadonlyMap<string, EndpointState>
+  readonly levels: ReadonlyMap<string, LevelRecord>
+  readonly turn?: Turn
   readonly answered?: Answered
+  readonly queues: ReadonlyMap<string, readonly Waiting[]>
 }
-
-export const NO_CHANGES: Changes = { endpoints: new Map() }
 
 const ANSWERS_MAX = 4096
 /** A repeated call comes within seconds; after a minute a request is as good as new. */
 export const REMEMBER_US = 60e6
 
 export function emptyState(): LimiterState {
-  return { platforms: new Map(), endpoints: new Map(), answers: new Map() }
+  return { levels: new Map(), turns: new Map(), answers: new Map(), queues: new Map() }
 }
 
 /** Puts what a decision changed into the state it was taken on. */
 export function apply(state: LimiterState, question: Question, changes: Changes): void {
-  const { core, platform, endpoints, answered } = changes
+  const { core, levels, turn, answered, queues } = changes
   if (core !== undefined) state.core = core
-  if (platform !== undefined) state.platforms.set(question.platform, platform)
-  for (const [name, endpoint] of endpoints) state.endpoints.set(name, endpoint)
+  for (const [name, level] of levels) state.levels.set(name, level)
+  for (const [name, queue] of queues) state.queues.set(name, queue)
+  if (turn !== undefined) state.turns.set(question.platform, turn)
   if (answered !== undefined && question.op === 'decide') {
     for (const [id, { atUs }] of state.answers) {
       if (state.answers.size < ANSWERS_MAX && answered.atUs - atUs < REMEMBER_US) break
@@ -107,14 +148,13 @@ export function answerKey(platform: string, id: string): string {
   return `${platform}:${id}`
 }
 
-export function endpointKey(platform: string, endpoint: string): string {
-  return `${platform}/${endpoint}`
-}
-
-/** The state's clock and core as of now. `changed`: it has to be stored even when nothing is granted. */
+/** The state's clock and core as of now. */
 export interface Opened {
   readonly core: CoreState
   readonly nowUs: number
+  /** The store's clock as it is, for calendars. */
+  readonly rawUs: number
+  /** It has to be stored even when nothing is granted. */
   readonly changed: boolean
   /** This call found that nothing is known, and begins with empty buckets and full windows. */
   readonly cold: boolean
@@ -125,13 +165,13 @@ export interface Opened {
  * (which would count expired grants again) nor stands still until the raw one has caught up. A step forward cannot be told
  * from time that passed. Finds out, too, whether the state can be relied on.
  */
-export function openState(
+export function openCore(
   core: CoreState | undefined,
   question: Question,
   rawUs: number,
   runId: string,
 ): Opened {
-  let { epochUs, lastUs, offsetUs, tatUs, recent } = core ?? FRESH
+  let { epochUs, lastUs, offsetUs } = core ?? FRESH
   let nowUs = rawUs + offsetUs
   const back = nowUs < lastUs
   if (back) {
@@ -141,67 +181,69 @@ export function openState(
   const known = core?.runId ?? ''
   const adopted = runId !== '' && runId !== known
   const cold = question.coldStart === 'empty' && (core === undefined || (adopted && known !== ''))
-  if (cold) {
-    epochUs = nowUs
-    tatUs = nowUs + question.global.toleranceUs
-    recent = []
-  }
+  if (cold) epochUs = nowUs
   const changed = core === undefined || back || adopted
   if (changed) lastUs = nowUs
-  return {
-    core: { runId: adopted ? runId : known, epochUs, lastUs, offsetUs, tatUs, recent },
-    nowUs,
-    changed,
-    cold,
-  }
+  return { core: { runId: adopted ? runId : known, epochUs, lastUs, offsetUs }, nowUs, rawUs, changed, cold }
 }
 
-const FRESH = { epochUs: 0, lastUs: 0, offsetUs: 0, tatUs: 0, recent: [] as readonly Slot[] }
-
-/** The platform's record; one from before the epoch keeps nothing but its block. */
-export function platformOf(
-  known: PlatformState | undefined,
-  bucket: BucketTerms,
-  epochUs: number,
-): PlatformState {
-  if (known?.epochUs === epochUs) return known
-  return {
-    epochUs,
-    tatUs: epochUs > 0 ? epochUs + bucket.toleranceUs : 0,
-    blockedUntilUs: known?.blockedUntilUs ?? 0,
-    cursor: '',
-    served: 0,
-    recent: [],
-  }
-}
+const FRESH = { epochUs: 0, lastUs: 0, offsetUs: 0 }
 
 /**
- * The endpoint's record without what has expired by now. One from before the epoch keeps nothing but its block, and is full
- * until whatever was granted before the epoch has surely arrived and left the window.
+ * A level's record without what has expired by now. One from before the epoch keeps its block, its factor and what a quota has
+ * used. Beyond that it is taken to have been used to the full: a bucket is empty at the epoch, and a window is full until whatever
+ * was granted before has surely arrived and left it.
  */
-export function endpointOf(
-  known: EndpointState | undefined,
-  terms: WindowTerms,
-  epochUs: number,
-  nowUs: number,
-): EndpointState {
-  const { limit, windowUs, arriveUs } = terms
-  const endpoint =
-    known?.epochUs === epochUs
-      ? known
-      : {
-          epochUs,
-          blockedUntilUs: known?.blockedUntilUs ?? 0,
-          log: epochUs > 0 ? [{ timeUs: epochUs + arriveUs, units: limit }] : [],
-          pending: [],
-          recent: [],
-        }
-  const sinceUs = nowUs - windowUs
-  return {
-    ...endpoint,
-    log: endpoint.log.filter(({ timeUs }) => timeUs > sinceUs),
-    pending: endpoint.pending.filter(({ byUs }) => byUs > sinceUs),
+export function openLevel(known: LevelRecord | undefined, terms: LevelTerms, opened: Opened): LevelRecord {
+  const { core, nowUs, rawUs } = opened
+  const { epochUs } = core
+  const current = known?.epochUs === epochUs ? known : undefined
+  const { blockedUntilUs, factor, factorAtUs } = known ?? UNHINDERED
+  const standing = { epochUs, blockedUntilUs, factor, factorAtUs, recent: current?.recent ?? [] }
+  switch (terms.kind) {
+    case 'bucket': {
+      const full = epochUs > 0 ? epochUs + terms.toleranceUs : 0
+      return { kind: 'bucket', ...standing, tatUs: current?.kind === 'bucket' ? current.tatUs : full }
+    }
+    case 'window': {
+      const log = epochUs > 0 ? [{ timeUs: epochUs + terms.arriveUs, units: terms.limit }] : []
+      const window = current?.kind === 'window' ? current : { log, pending: [] }
+      const sinceUs = nowUs - terms.windowUs
+      return {
+        kind: 'window',
+        ...standing,
+        log: window.log.filter(({ timeUs }) => timeUs > sinceUs),
+        pending: window.pending.filter(({ byUs }) => byUs > sinceUs),
+      }
+    }
+    case 'quota':
+      return {
+        kind: 'quota',
+        ...standing,
+        ...period(known?.kind === 'quota' ? known : undefined, terms, rawUs),
+      }
   }
+}
+
+const UNHINDERED = { blockedUntilUs: 0, factor: 1000, factorAtUs: 0 }
+
+/** The quota's period as of now. What a daemon remembers of it counts as much as what is stored. */
+function period(
+  known: QuotaRecord | undefined,
+  terms: Extract<LevelTerms, { kind: 'quota' }>,
+  rawUs: number,
+): { endsUs: number; used: number; next: number } {
+  const { startsUs, seen } = terms
+  let at = startsUs.findIndex((startUs) => startUs > rawUs)
+  // A clock that is a whole period from the daemon's: whatever is said about its day would be wrong.
+  if (at < 1) at = at === 0 ? 1 : startsUs.length - 1
+  let endsUs = startsUs[at]!
+  let used = 0
+  let next = 0
+  if (known !== undefined && known.endsUs >= endsUs) ({ endsUs, used, next } = known)
+  else if (known !== undefined && known.endsUs === startsUs[at - 1]) used = known.next
+  if (seen.endsUs === endsUs) used = Math.max(used, seen.used)
+  return { endsUs, used, next }
 }
 
 const SLOT_US = 10e6

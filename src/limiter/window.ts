@@ -1,11 +1,16 @@
 import type { WindowTerms } from './question.ts'
 import type { Entry, PendingGrant } from './state.ts'
 
-/** Units that fill the window now; what has expired must be gone already (see `endpointOf`). */
+/** Units of a grant that may still arrive. */
+function outstanding({ permits, arrived, charge }: PendingGrant): number {
+  return (permits - arrived) * charge
+}
+
+/** Units that fill the window now; what has expired must be gone already (see `openLevel`). */
 export function usedUnits(log: readonly Entry[], pending: readonly PendingGrant[]): number {
   let used = 0
   for (const { units } of log) used += units
-  for (const { units } of pending) used += units
+  for (const grant of pending) used += outstanding(grant)
   return used
 }
 
@@ -31,30 +36,32 @@ export function addPending(pending: PendingGrant[], grant: PendingGrant): void {
 }
 
 /**
- * Moves acknowledged units from pending to arrived: whatever has been acknowledged arrived before now, whenever that was. More
- * units than pending, and grants that are not pending (acknowledged twice, expired, or from before the epoch), are ignored.
+ * Moves what has arrived from pending to the log: whatever has been acknowledged arrived before now, whenever that was. An
+ * acknowledgement says how many permits of its grant have arrived in all, so that it may be repeated and come out of order. More
+ * than pending, and grants that are not pending (all arrived, expired, or from before the epoch), are ignored.
  */
 export function acknowledge(
   log: readonly Entry[],
   pending: readonly PendingGrant[],
-  acks: readonly { readonly grant: string; readonly units: number }[],
+  acks: readonly { readonly grant: string; readonly arrived: number }[],
   arrivedUs: number,
 ): { log: readonly Entry[]; pending: readonly PendingGrant[]; moved: number } {
   const places = new Map(pending.map(({ grant }, place) => [grant, place]))
   const left = [...pending]
   let moved = 0
-  for (const { grant, units } of acks) {
+  for (const { grant, arrived } of acks) {
     const place = places.get(grant)
     if (place === undefined) continue
     const entry = left[place]!
-    const taken = Math.min(units, entry.units)
-    left[place] = { ...entry, units: entry.units - taken }
-    moved += taken
+    const counted = Math.min(arrived, entry.permits)
+    if (counted <= entry.arrived) continue
+    moved += (counted - entry.arrived) * entry.charge
+    left[place] = { ...entry, arrived: counted }
   }
   if (moved === 0) return { log, pending, moved }
-  const arrived = [...log]
-  addEntry(arrived, arrivedUs, moved)
-  return { log: arrived, pending: left.filter(({ units }) => units > 0), moved }
+  const arrivedLog = [...log]
+  addEntry(arrivedLog, arrivedUs, moved)
+  return { log: arrivedLog, pending: left.filter((entry) => outstanding(entry) > 0), moved }
 }
 
 /**
@@ -82,7 +89,7 @@ export function windowWait(
       missing -= log[i++]!.units
     } else {
       timeUs = pendingUs
-      missing -= pending[j++]!.units
+      missing -= outstanding(pending[j++]!)
     }
   }
   return Math.max(0, timeUs + terms.windowUs - nowUs)

@@ -1,7 +1,8 @@
 import type { Config } from '../config/schema.ts'
 import type { Limiter } from '../job/permit.ts'
 import { MemoryLimiter } from '../limiter/memory-limiter.ts'
-import { checkPlan, type LimitPlan, sharePlan } from '../limiter/plan.ts'
+import { type LimitPlan, sharePlan } from '../limiter/plan.ts'
+import { checkPlan } from '../limiter/plan-check.ts'
 import { StackedLimiter } from '../limiter/stacked-limiter.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -31,6 +32,11 @@ export function openLimiter(config: Config, metrics: Metrics, log: Log): Limiter
 }
 
 /** The plan of the `limits` section. Throws MillraceError of kind `usage` when a limit cannot work. */
+export function grantTimeoutMs({ limits, fetch }: Config): number {
+  // A permit is used within the jitter, and its request has ended one whole time-out later.
+  return limits.jitter + fetch.timeout
+}
+
 export function planOf(config: Config): LimitPlan {
   const { limits, fetch } = config
   const plan: LimitPlan = {

@@ -10,6 +10,8 @@ export interface PermitDeskOptions {
   readonly room: (platform: string) => number
   /** Calls of one platform at the limiter are at least this far apart. Default 5: a queue is served by few of them. */
   readonly gapMs?: number
+  /** After this long the limiter takes a grant for used, whatever has become of it. Default 60,000. */
+  readonly grantTimeoutMs?: number
 }
 
 export interface PermitRequest {
@@ -43,11 +45,11 @@ export class PermitDesk {
   #closing = false
 
   constructor(limiter: Limiter, metrics: Metrics, log: Log, options: PermitDeskOptions) {
-    const { useWithinMs, room, gapMs = 5 } = options
+    const { useWithinMs, room, gapMs = 5, grantTimeoutMs = 60_000 } = options
     this.#open = (platform) =>
       new PlatformPermits(
         platform,
-        { useWithinMs, room: () => room(platform), gapMs },
+        { useWithinMs, room: () => room(platform), gapMs, grantTimeoutMs },
         { limiter, metrics, log },
       )
   }

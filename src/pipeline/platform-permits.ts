@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { AttemptError, messageOf } from '../job/errors.ts'
-import { type Ack, type Grant, type Limiter, Permit, type Want } from '../job/permit.ts'
+import { type Grant, type Limiter, Permit, type Want } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { Arrivals } from './arrivals.ts'
 import { Lane, type LaneEntry } from './lane.ts'
+import { Patience, tick } from './patience.ts'
 
 export interface PlatformPermitsOptions {
   /** A grant is dropped when it cannot be used within this time of having been asked for. */
@@ -12,6 +14,8 @@ export interface PlatformPermitsOptions {
   readonly room: () => number
   /** Calls at the limiter are at least this far apart, so that a queue is served by few of them. */
   readonly gapMs: number
+  /** After this long the limiter takes a grant for used, whatever has become of it. */
+  readonly grantTimeoutMs: number
 }
 
 export interface PlatformPermitsParts {
@@ -38,24 +42,16 @@ interface EndpointState {
   readonly lane: Lane<Waiter>
   /** On performance.now(): asking earlier would be denied again. */
   deniedUntilMs: number
+  /** How much later than need be the limiter may be told of it. */
+  gatherMs: number
 }
 
-/** A call that failed, so that nobody knows whether its acknowledgements were counted. */
-interface Unsure {
-  readonly requestId: string
-  readonly acks: readonly Ack[]
-  readonly sinceMs: number
-}
-
-/** Acknowledgements ride on the next call; when nobody waits they go alone after this long. */
-const ACK_DELAY_MS = 100
 const NO_ROOM_MS = 250
+/** Of one endpoint, in one call. */
+const COUNT_MAX = 10_000
 const LIMITER_RETRY_MAX_MS = 2_000
-/** The limiter remembers the ids of calls for a minute: within it the same call may be sent again. */
-const REMEMBERED_MS = 55_000
-/** After a denial by a bucket, permits gather for this long and cost nothing by it; by a window each moment costs capacity. */
-const BUCKET_GAP_MS = 200
-const WINDOW_GAP_MS = 50
+/** Nothing is lost by telling the limiter late of arrivals at an endpoint that it has not held back. */
+const RELAXED_MS = 2_000
 
 /**
  * The permits of one platform: a lane for each endpoint, one timer, and at most one call to the limiter under way. One call
@@ -66,8 +62,8 @@ export class PlatformPermits {
   readonly #options: PlatformPermitsOptions
   readonly #parts: PlatformPermitsParts
   readonly #endpoints = new Map<string, EndpointState>()
-  #acks: Ack[] = []
-  #unsure: Unsure | undefined
+  readonly #arrivals: Arrivals
+  readonly #patience = new Patience()
   #calling = false
   /** Granted and not yet sent: they take up room although no socket is busy yet. */
   #granted = 0
@@ -81,12 +77,13 @@ export class PlatformPermits {
     this.#name = name
     this.#options = options
     this.#parts = parts
+    this.#arrivals = new Arrivals(options.grantTimeoutMs)
   }
 
   push(waiter: Waiter): void {
     let state = this.#endpoints.get(waiter.endpoint)
     if (state === undefined) {
-      state = { lane: new Lane(), deniedUntilMs: 0 }
+      state = { lane: new Lane(), deniedUntilMs: 0, gatherMs: RELAXED_MS }
       this.#endpoints.set(waiter.endpoint, state)
     }
     state.lane.push(waiter)
@@ -95,8 +92,8 @@ export class PlatformPermits {
   }
 
   arrived(permit: Permit): void {
-    this.#acks.push({ endpoint: permit.endpoint, grant: permit.grant, units: permit.cost })
-    this.#schedule(performance.now() + ACK_DELAY_MS)
+    this.#arrivals.arrived(permit)
+    this.#scheduleAcks(permit.endpoint)
   }
 
   sent(): void {
@@ -148,9 +145,9 @@ export class PlatformPermits {
     this.#timer = undefined
     this.#pausedBecause ??= 'the daemon is stopping'
     const { limiter } = this.#parts
-    if (this.#acks.length === 0 || !limiter.healthy) return
-    const demand = { requestId: randomUUID(), platform: this.#name, wants: [], acks: this.#acks }
-    this.#acks = []
+    const acks = this.#arrivals.acks()
+    if (acks.length === 0 || !limiter.healthy) return
+    const demand = { requestId: randomUUID(), platform: this.#name, wants: [], acks }
     // Grants that nobody acknowledges only count for longer than they need to: nothing to repair when this fails.
     await limiter.decide(demand).catch(() => [])
   }
@@ -173,11 +170,9 @@ export class PlatformPermits {
     if (this.#calling) return
     const askedAtMs = performance.now()
     this.#dropExpired()
-    const unsure = this.#unsure
-    // First the call that failed, word for word: its acknowledgements name units of a grant, so the same ones under a new id
-    // could free the slot of another request that is still on its way.
-    const wants = unsure === undefined ? this.#wants(askedAtMs) : []
-    const acks = unsure === undefined ? this.#acks : unsure.acks
+    const room = this.#options.room() - this.#granted
+    const wants = this.#wants(askedAtMs, room)
+    const acks = this.#arrivals.acks()
     if (wants.length === 0 && acks.length === 0) {
       // No socket is free, or the origin's breaker is open: then nobody tells when the next probe is due.
       if (this.#isAwaited(askedAtMs)) this.#schedule(askedAtMs + NO_ROOM_MS)
@@ -185,28 +180,31 @@ export class PlatformPermits {
       else this.wake()
       return
     }
-    const requestId = unsure?.requestId ?? randomUUID()
-    if (unsure === undefined) this.#acks = []
+    const demand = {
+      requestId: randomUUID(),
+      platform: this.#name,
+      wants,
+      acks,
+      permitsMax: Math.max(0, room),
+    }
     this.#calling = true
     this.#lastCallMs = askedAtMs
-    this.#parts.limiter.decide({ requestId, platform: this.#name, wants, acks }).then(
+    this.#parts.limiter.decide(demand).then(
       (grants) => {
         this.#calling = false
         this.#failures = 0
-        this.#unsure = undefined
+        this.#arrivals.confirm(acks)
         this.#handOut(wants, grants, askedAtMs)
-        if (this.#acks.length > 0) this.#schedule(performance.now() + ACK_DELAY_MS)
+        for (const { endpoint } of this.#arrivals.acks()) this.#scheduleAcks(endpoint)
         this.wake()
       },
-      (error: unknown) => this.#failed(error, { requestId, acks, sinceMs: unsure?.sinceMs ?? askedAtMs }),
+      (error: unknown) => this.#failed(error),
     )
   }
 
-  #failed(error: unknown, call: Unsure): void {
+  /** Nobody knows whether it was counted. Its acknowledgements are sent again; what it was granted counts until its time-out. */
+  #failed(error: unknown): void {
     this.#calling = false
-    // Grants that nobody acknowledges only count for longer than they need to.
-    const isForgotten = performance.now() - call.sinceMs > REMEMBERED_MS
-    this.#unsure = call.acks.length === 0 || isForgotten ? undefined : call
     if (this.#failures === 0) {
       const platform = this.#name
       this.#parts.log.warn(
@@ -237,20 +235,14 @@ export class PlatformPermits {
     return false
   }
 
-  /** What waits and may be asked for; when sockets are fewer than calls, every endpoint gets an equal part of them. */
-  #wants(nowMs: number): Want[] {
-    if (this.#pausedBecause !== undefined) return []
-    let room = this.#options.room() - this.#granted
-    const waiting = [...this.#endpoints]
-      .filter(([, { lane, deniedUntilMs }]) => lane.size > 0 && deniedUntilMs <= nowMs)
-      .sort(([, a], [, b]) => a.lane.size - b.lane.size)
+  /** What waits and may be asked for. The limiter shares the sockets among the lanes when they are fewer than the calls. */
+  #wants(nowMs: number, room: number): Want[] {
+    if (this.#pausedBecause !== undefined || room <= 0) return []
     const wants: Want[] = []
-    for (const [index, [endpoint, { lane }]] of waiting.entries()) {
-      // Shortest lane first: what it leaves of its part goes to the longer ones (max-min).
-      const count = Math.min(lane.size, Math.ceil(room / (waiting.length - index)))
-      if (count <= 0) break
-      room -= count
-      wants.push({ endpoint, count, cost: lane.peek()?.cost ?? 1 })
+    for (const [endpoint, { lane, deniedUntilMs }] of this.#endpoints) {
+      const cost = lane.peek()?.cost
+      if (cost === undefined || deniedUntilMs > nowMs) continue
+      wants.push({ endpoint, count: Math.min(lane.size, room, COUNT_MAX), cost, waiting: lane.size })
     }
     return wants
   }
@@ -259,24 +251,26 @@ export class PlatformPermits {
     const { metrics } = this.#parts
     const nowMs = performance.now()
     const deadlineMs = askedAtMs + this.#options.useWithinMs
+    if (wants.length > 0) this.#patience.learn(grants.reduce((sum, { granted }) => sum + granted, 0))
     for (const [index, grant] of grants.entries()) {
       const want = wants[index]
       const state = this.#endpoints.get(grant.endpoint)
       if (want === undefined || state === undefined) continue
       const labels = { platform: this.#name, endpoint: grant.endpoint }
       if (grant.granted > 0) metrics.permits_granted_total.inc(labels, grant.granted)
-      if (grant.granted < want.count) {
-        const gapMs = grant.level?.startsWith('endpoint:') === true ? WINDOW_GAP_MS : BUCKET_GAP_MS
-        state.deniedUntilMs = nowMs + Math.max(grant.waitMs, gapMs)
+      if (grant.granted > 0) this.#arrivals.granted(grant, want, nowMs)
+      state.gatherMs = grant.gatherMs
+      if (grant.level !== null) {
+        state.deniedUntilMs = this.#patience.askAt(nowMs + grant.waitMs, grant.gatherMs)
         // Without the names in it: the labels beside it say them.
-        const level = grant.level?.split(':')[0]
-        if (level !== undefined) metrics.permits_denied_total.inc({ ...labels, level })
+        const level = grant.level.split(':', 1)[0]!
+        metrics.permits_denied_total.inc({ ...labels, level })
       }
       for (let i = 0; i < grant.granted; i++) {
         const waiter = nowMs <= deadlineMs ? state.lane.shift() : undefined
         if (waiter === undefined) {
           // Too late, or nobody waits any more. It was charged and will not be used: the limiter may forget it.
-          this.#acks.push({ endpoint: grant.endpoint, grant: grant.grant, units: want.cost })
+          this.#arrivals.arrived(grant)
           metrics.permits_dropped_total.inc({ platform: this.#name })
           continue
         }
@@ -284,11 +278,14 @@ export class PlatformPermits {
         metrics.permit_wait_seconds.observe(labels, (nowMs - waiter.queuedAtMs) / 1000)
         this.#granted++
         const { endpoint } = grant
-        waiter.resolve(
-          new Permit({ platform: this.#name, endpoint, cost: want.cost, grant: grant.grant, deadlineMs }),
-        )
+        waiter.resolve(new Permit({ platform: this.#name, endpoint, grant: grant.grant, deadlineMs }))
       }
     }
+  }
+
+  /** Acknowledgements ride on the next call that asks for permits; when there is none soon enough they go alone. */
+  #scheduleAcks(endpoint: string): void {
+    this.#schedule(tick(performance.now(), this.#endpoints.get(endpoint)?.gatherMs ?? RELAXED_MS))
   }
 }
 

@@ -137,7 +137,10 @@ export class Upstream {
     const durationMs = Math.min(error.retryAfterMs ?? this.#ports.retry.baseMs, BLOCK_MS_MAX)
     const target = { platform: this.platform.name, ...(error.blocks === 'endpoint' ? { endpoint } : {}) }
     try {
-      await this.#ports.limiter.block(target, durationMs)
+      await this.#ports.limiter.learn(target, {
+        blockMs: durationMs,
+        rejected: error.reason === 'rate_limited',
+      })
     } catch (failure) {
       // The limiter is away: it grants nothing now, and the upstream will say it again.
       this.#ports.log.warn({ ...target, error: messageOf(failure) }, 'the block could not be shared')

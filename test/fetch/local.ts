@@ -70,7 +70,7 @@ export function engineFor(
 }
 
 export function permit(deadlineMs = performance.now() + 60_000): Permit {
-  return new Permit({ platform: 'here', endpoint: 'things', cost: 1, grant: 'g', deadlineMs })
+  return new Permit({ platform: 'here', endpoint: 'things', grant: 'g', deadlineMs })
 }
 
 export function get(url: string, more: Partial<FetchRequest> = {}): FetchRequest {

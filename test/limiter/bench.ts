@@ -1,14 +1,8 @@
-import type { Ack, Want } from '../../src/job/permit.ts'
-import { block, decide, levels } from '../../src/limiter/decide.ts'
+import type { Ack, Advice, LimitTarget, Want } from '../../src/job/permit.ts'
+import { charge, decide, forgive, learn, levels } from '../../src/limiter/decide.ts'
 import type { LimitPlan } from '../../src/limiter/plan.ts'
-import {
-  blockQuestion,
-  type ColdStart,
-  decideQuestion,
-  grantsOf,
-  levelsOf,
-  levelsQuestion,
-} from '../../src/limiter/question.ts'
+import type { ColdStart } from '../../src/limiter/question.ts'
+import { Questions } from '../../src/limiter/questions.ts'
 import { apply, emptyState } from '../../src/limiter/state.ts'
 import { PLAN, want } from './sample.ts'
 
@@ -18,44 +12,79 @@ const EPOCH_MS = 1_760_000_000_000
 export class Bench {
   nowMs = EPOCH_MS
   runId = 'a'
-  readonly state = emptyState()
-  readonly #plan: LimitPlan
-  readonly #coldStart: ColdStart
+  state = emptyState()
+  readonly #questions: (daemon: string) => Questions
   #requests = 0
 
   constructor(plan: LimitPlan = PLAN, coldStart: ColdStart = 'full') {
-    this.#plan = plan
-    this.#coldStart = coldStart
+    const known = new Map<string, Questions>()
+    this.#questions = (daemon) => {
+      let questions = known.get(daemon)
+      if (questions === undefined) {
+        questions = new Questions(plan, { coldStart, daemon, nowMs: () => this.nowMs })
+        known.set(daemon, questions)
+      }
+      return questions
+    }
   }
 
   ask(
     wants: readonly Want[],
-    options: { acks?: readonly Ack[]; platform?: string; requestId?: string } = {},
+    options: {
+      acks?: readonly Ack[]
+      platform?: string
+      requestId?: string
+      permitsMax?: number
+      daemon?: string
+    } = {},
   ) {
-    const { acks = [], platform = 'instagram', requestId = `r${this.#requests++}` } = options
-    const demand = { requestId, platform, wants, acks }
-    const compiled = decideQuestion(this.#plan, demand, this.#coldStart)
+    const {
+      acks = [],
+      platform = 'instagram',
+      requestId = `r${this.#requests++}`,
+      permitsMax,
+      daemon = '',
+    } = options
+    const demand = { requestId, platform, wants, acks, permitsMax }
+    const questions = this.#questions(daemon)
+    const compiled = questions.decide(demand)
     const decision = decide(this.state, compiled.question, this.nowMs * 1000, this.runId)
     apply(this.state, compiled.question, decision.changes)
-    return grantsOf(demand, compiled, decision.verdicts)
+    questions.saw(compiled.question, decision.quotas)
+    return questions.grantsOf(demand, compiled, decision.verdicts)
   }
 
   one(endpoint: string, count = 1, cost = 1, platform = 'instagram') {
     return this.ask([want(endpoint, count, cost)], { platform })[0]!
   }
 
-  ack(endpoint: string, grant: string, units: number, platform = 'instagram') {
-    return this.ask([], { acks: [{ endpoint, grant, units }], platform })
+  ack(endpoint: string, grant: string, arrived: number, platform = 'instagram') {
+    return this.ask([], { acks: [{ endpoint, grant, arrived }], platform })
   }
 
-  block(target: { platform: string; endpoint?: string }, durationMs: number) {
-    const question = blockQuestion(this.#plan, target, durationMs, this.#coldStart)
-    apply(this.state, question, block(this.state, question, this.nowMs * 1000, this.runId))
+  learn(target: LimitTarget, advice: Advice) {
+    const question = this.#questions('').learn(target, advice)
+    apply(this.state, question, learn(this.state, question, this.nowMs * 1000, this.runId))
+  }
+
+  block(target: LimitTarget, blockMs: number) {
+    this.learn(target, { blockMs })
+  }
+
+  forgive(target: LimitTarget) {
+    const question = this.#questions('').forgive(target)
+    apply(this.state, question, forgive(this.state, question, this.nowMs * 1000, this.runId))
+  }
+
+  charge(platform: string, endpoint: string, points: number) {
+    const question = this.#questions('').charge({ platform, endpoint }, points)
+    apply(this.state, question, charge(this.state, question, this.nowMs * 1000, this.runId).changes)
   }
 
   levels(platform = 'instagram') {
-    const question = levelsQuestion(this.#plan, platform, this.#coldStart)
+    const questions = this.#questions('')
+    const question = questions.levels(platform)
     const readings = levels(this.state, question, this.nowMs * 1000, this.runId)
-    return new Map(levelsOf(question, readings).map((level) => [level.level, level]))
+    return new Map(questions.levelsOf(question, readings).map((level) => [level.level, level]))
   }
 }

@@ -61,6 +61,13 @@ function grantEach(take: (platform: string, endpoint: string, atMs: number) => b
     wants.map(({ endpoint, count }) => {
       let granted = 0
       while (granted < count && take(platform, endpoint, atMs)) granted++
-      return { endpoint, granted, grant: requestId, waitMs: granted < count ? 100 : 0, level: null }
+      return {
+        endpoint,
+        granted,
+        grant: requestId,
+        waitMs: granted < count ? 100 : 0,
+        level: null,
+        gatherMs: 0,
+      }
     })
 }

@@ -166,7 +166,7 @@ test('a repeated call is told the same permits and charged once', () => {
 test('the acknowledgements of a repeated call count once', () => {
   const bench = new Bench()
   const { grant } = bench.one('user_media', 5)
-  const acks = [{ endpoint: 'user_media', grant, units: 1 }]
+  const acks = [{ endpoint: 'user_media', grant, arrived: 1 }]
   bench.ask([], { requestId: 'again', acks })
   bench.ask([], { requestId: 'again', acks })
   bench.nowMs += 10_000 + GRAIN_MS
@@ -176,7 +176,7 @@ test('the acknowledgements of a repeated call count once', () => {
 test('acknowledgements of a call that failed may be repeated under its id, without its wants', () => {
   const bench = new Bench()
   const { grant } = bench.one('user_media', 4)
-  const acks = [{ endpoint: 'user_media', grant, units: 1 }]
+  const acks = [{ endpoint: 'user_media', grant, arrived: 1 }]
   bench.ask([want('user_profile', 3)], { requestId: 'failed', acks })
   assert.deepEqual(bench.ask([], { requestId: 'failed', acks }), [])
   bench.nowMs += 10_000 + GRAIN_MS

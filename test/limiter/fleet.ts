@@ -1,7 +1,12 @@
-import type { Ack, Demand, Grant } from '../../src/job/permit.ts'
+import type { Demand, Grant } from '../../src/job/permit.ts'
+import { Arrivals } from '../../src/pipeline/arrivals.ts'
+import { Patience, tick } from '../../src/pipeline/patience.ts'
 import type { Arrival } from './oracle.ts'
 
-/** Decides for a whole fleet, at the store's true time. What is judged: ours, or a control. */
+/**
+ * Decides for a whole fleet, at the store's true time. What is judged: ours, or a control. `daemon` names one life of a daemon: who
+ * comes back after a crash has another number.
+ */
 export type Decider = (demand: Demand, atMs: number, daemon: number) => readonly Grant[]
 
 export interface FleetOptions {
@@ -15,144 +20,196 @@ export interface FleetOptions {
   /** From a daemon to the upstream, at most. */
   readonly transitMsMax: number
   readonly decide: Decider
-  /** Calls of one daemon are at least this far apart. Default 100. */
-  readonly gapMs?: number
+  /** A request without reply is given up after this long: its socket is free, and nobody learns whether it arrived. */
+  readonly timeoutMs?: number
+  /** When the limiter takes a grant for used. Default 31,000. */
+  readonly grantTimeoutMs?: number
+  /** Share of requests whose caller goes away while they are under way. */
+  readonly abortShare?: number
   /** Mean time between two crashes of one daemon. */
   readonly crashEveryMs?: number
+  /** Mean time between two stalls of one daemon's event loop, each of up to three seconds. */
+  readonly stallEveryMs?: number
+  /** Further than `useWithinMs` from the call to the store and back: the daemon-to-store network's latest. Default 60. */
+  readonly storeMsMax?: number
 }
 
 export interface FleetResult {
   readonly arrivals: readonly Arrival[]
   readonly calls: number
   readonly crashes: number
+  readonly stalls: number
+  readonly aborts: number
   readonly lostReplies: number
-  readonly repeatedCalls: number
   readonly droppedPermits: number
-  /** Requests sent by each daemon. */
+  /** Requests sent by each daemon, whatever its lives. */
   readonly sent: readonly number[]
 }
 
 const SOCKETS = 64
-const ACK_DELAY_MS = 100
 const CALL_TIMEOUT_MS = 500
 const RESTART_MS = 3_000
 const LOSS = 0.002
+/** As the daemon has them, see pipeline/platform-permits. */
+const GAP_MS = 5
+const RELAXED_MS = 2_000
 
 /**
  * A fleet of daemons in virtual time, each with more work than the limits allow: heavy-tailed network, crashes with permits held
- * and requests under way, lost replies with and without repetition, requests that the store gets twice. Deterministic.
+ * and requests under way, stalls, aborted and timed-out requests that arrive all the same, lost replies, calls that the store gets
+ * twice. Deterministic.
  */
 export function runFleet(options: FleetOptions): FleetResult {
-  const { platform, endpoints, daemons, untilMs, useWithinMs, transitMsMax, decide, gapMs = 100 } = options
+  const { platform, endpoints, daemons, untilMs, useWithinMs, transitMsMax, decide } = options
+  const { timeoutMs = 30_000, grantTimeoutMs = 31_000, abortShare = 0, storeMsMax = 60 } = options
   const random = generator(options.seed)
   const agenda = new Agenda()
   const arrivals: Arrival[] = []
-  const counts = { calls: 0, crashes: 0, lostReplies: 0, repeatedCalls: 0, droppedPermits: 0 }
+  const counts = { calls: 0, crashes: 0, stalls: 0, aborts: 0, lostReplies: 0, droppedPermits: 0 }
   const sent = Array<number>(daemons).fill(0)
   let requests = 0
+  let lives = 0
 
   /** Pareto: most are close to `least`, a few are very late, none later than `most`. */
   const delay = (least: number, most: number, shape = 1.2) =>
     Math.min(most, least / (1 - random()) ** (1 / shape))
+  const exponential = (mean: number) => -Math.log(1 - random()) * mean
 
   const boot = (id: number) => {
+    const life = lives++
     let alive = true
+    let stalledUntilMs = 0
     let free = SOCKETS
-    let acks: Ack[] = []
     let calling = false
     let lastCallMs = Number.NEGATIVE_INFINITY
     let timerMs = Number.POSITIVE_INFINITY
+    const patience = new Patience()
+    const arrivalsOf = new Arrivals(grantTimeoutMs)
+    const gather = new Map(endpoints.map((endpoint) => [endpoint, RELAXED_MS]))
     const deniedUntil = new Map(endpoints.map((endpoint) => [endpoint, 0]))
 
+    /** Runs when the event loop does. */
+    const act = (run: () => void) => {
+      if (!alive) return
+      if (stalledUntilMs > agenda.nowMs) agenda.at(stalledUntilMs, () => act(run))
+      else run()
+    }
     const schedule = (atMs: number) => {
-      const dueMs = Math.max(atMs, agenda.nowMs, lastCallMs + gapMs)
-      if (!alive || calling || dueMs >= timerMs) return
+      const dueMs = Math.max(atMs, agenda.nowMs, lastCallMs + GAP_MS)
+      if (calling || dueMs >= timerMs) return
       timerMs = dueMs
-      agenda.at(dueMs, () => {
-        if (timerMs !== dueMs) return
-        timerMs = Number.POSITIVE_INFINITY
-        if (alive && !calling) ask()
-      })
+      agenda.at(dueMs, () =>
+        act(() => {
+          if (timerMs !== dueMs) return
+          timerMs = Number.POSITIVE_INFINITY
+          if (!calling) ask()
+        }),
+      )
     }
     const wake = () => {
       if (free > 0) schedule(Math.min(...deniedUntil.values()))
-      if (acks.length > 0) schedule(agenda.nowMs + ACK_DELAY_MS)
+      for (const { endpoint } of arrivalsOf.acks()) schedule(tick(agenda.nowMs, gather.get(endpoint)!))
     }
     const ask = () => {
       const wanted = endpoints.filter((endpoint) => deniedUntil.get(endpoint)! <= agenda.nowMs)
       const wants = free > 0 ? wanted.map((endpoint) => ({ endpoint, count: free, cost: 1 })) : []
+      const acks = arrivalsOf.acks()
       if (wants.length === 0 && acks.length === 0) return
-      const demand = { requestId: `${id}-${requests++}`, platform, wants, acks }
-      acks = []
-      calling = true
-      call(demand, agenda.nowMs)
+      call({ requestId: `${life}-${requests++}`, platform, wants, acks, permitsMax: free })
     }
-    const call = (demand: Demand, askedAtMs: number) => {
+    const call = (demand: Demand) => {
       counts.calls++
+      calling = true
       lastCallMs = agenda.nowMs
+      const askedAtMs = agenda.nowMs
       let answered = false
       const reach = (answers: boolean) => {
-        const grants = decide(demand, agenda.nowMs, id)
+        const given = decide(demand, agenda.nowMs, life)
         if (!answers) return
         if (random() < LOSS) counts.lostReplies++
         else {
-          agenda.after(delay(0.2, 60), () => {
-            if (!alive || answered) return
-            answered = true
-            take(demand, grants, askedAtMs)
-          })
+          agenda.after(delay(0.2, storeMsMax), () =>
+            act(() => {
+              if (answered) return
+              answered = true
+              take(demand, given, askedAtMs)
+            }),
+          )
         }
       }
-      agenda.after(delay(0.2, 60), () => reach(true))
+      agenda.after(delay(0.2, storeMsMax), () => reach(true))
       // The network brings it a second time.
       if (random() < LOSS) agenda.after(delay(1, 400), () => reach(false))
-      agenda.after(CALL_TIMEOUT_MS, () => {
-        if (!alive || answered) return
-        answered = true
-        const again = random() < 0.5
-        counts.repeatedCalls += again ? 1 : 0
-        // The same call once more. Or a new one, and then without the acknowledgements: they may have been counted, and
-        // counting a unit of a grant twice would free the slot of another.
-        if (again) return call(demand, askedAtMs)
-        calling = false
-        wake()
-      })
+      // Nobody knows whether it was counted: what it was granted is lost, its acknowledgements are said again.
+      agenda.after(CALL_TIMEOUT_MS, () =>
+        act(() => {
+          if (answered) return
+          answered = true
+          calling = false
+          wake()
+        }),
+      )
     }
-    const take = (demand: Demand, grants: readonly Grant[], askedAtMs: number) => {
+    const take = (demand: Demand, given: readonly Grant[], askedAtMs: number) => {
       calling = false
-      for (const [index, grant] of grants.entries()) {
-        const want = demand.wants[index]!
-        if (grant.granted < want.count) deniedUntil.set(grant.endpoint, agenda.nowMs + grant.waitMs)
-        for (let i = 0; i < grant.granted; i++) {
-          if (free > 0 && agenda.nowMs <= askedAtMs + useWithinMs) send(grant)
+      arrivalsOf.confirm(demand.acks)
+      if (demand.wants.length > 0) patience.learn(given.reduce((sum, { granted }) => sum + granted, 0))
+      for (const [index, one] of given.entries()) {
+        const { endpoint, granted, waitMs, gatherMs } = one
+        gather.set(endpoint, gatherMs)
+        if (waitMs > 0) deniedUntil.set(endpoint, patience.askAt(agenda.nowMs + waitMs, gatherMs))
+        if (granted > 0) arrivalsOf.granted(one, demand.wants[index]!, agenda.nowMs)
+        for (let i = 0; i < granted; i++) {
+          if (free > 0 && agenda.nowMs <= askedAtMs + useWithinMs) send(one)
           else {
             counts.droppedPermits++
-            acks.push({ endpoint: grant.endpoint, grant: grant.grant, units: 1 })
+            arrivalsOf.arrived(one)
           }
         }
       }
       wake()
     }
-    const send = ({ endpoint, grant }: Grant) => {
+    const send = (grant: Grant) => {
       free--
       sent[id]!++
-      // What is on the network arrives, whether its sender lives or not.
-      agenda.after(delay(5, transitMsMax), () => {
-        arrivals.push({ atMs: agenda.nowMs, platform, endpoint, cost: 1 })
-        agenda.after(delay(20, 15_000), () => {
-          if (!alive) return
+      let over = false
+      const end = (arrived: boolean) =>
+        act(() => {
+          if (over) return
+          over = true
           free++
-          acks.push({ endpoint, grant, units: 1 })
+          if (arrived) arrivalsOf.arrived(grant)
           wake()
         })
+      // What is on the network arrives, whether its sender lives or not, waits or not.
+      agenda.after(delay(5, transitMsMax), () => {
+        arrivals.push({ atMs: agenda.nowMs, platform, endpoint: grant.endpoint, cost: 1 })
+        agenda.after(delay(20, 15_000), () => end(true))
       })
+      agenda.after(timeoutMs, () => end(false))
+      if (random() < abortShare) {
+        agenda.after(random() * 60, () => {
+          if (!over) counts.aborts++
+          end(false)
+        })
+      }
     }
     if (options.crashEveryMs !== undefined) {
-      agenda.after(-Math.log(1 - random()) * options.crashEveryMs, () => {
+      agenda.after(exponential(options.crashEveryMs), () => {
         alive = false
         counts.crashes++
         agenda.after(RESTART_MS, () => boot(id))
       })
+    }
+    const { stallEveryMs } = options
+    if (stallEveryMs !== undefined) {
+      const stall = () => {
+        if (!alive) return
+        counts.stalls++
+        stalledUntilMs = agenda.nowMs + random() * 3_000
+        agenda.after(exponential(stallEveryMs), stall)
+      }
+      agenda.after(exponential(stallEveryMs), stall)
     }
     schedule(agenda.nowMs + random() * 200)
   }

@@ -39,10 +39,17 @@ export function contractOf(name: string, open: Open): void {
     const limiter = await open(t)
     if (limiter === null) return
     const [grant] = await limiter.decide(demand('instagram', [want('user_media', 2)]))
-    const acks = [{ endpoint: 'user_media', grant: grant!.grant, units: 2 }]
+    const acks = [{ endpoint: 'user_media', grant: grant!.grant, arrived: 2 }]
     assert.deepEqual(await limiter.decide(demand('instagram', [], acks)), [])
     const [none] = await limiter.decide(demand('instagram', [want('user_media', 0)], acks))
-    assert.deepEqual(none, { endpoint: 'user_media', granted: 0, grant: '', waitMs: 0, level: null })
+    assert.deepEqual(none, {
+      endpoint: 'user_media',
+      granted: 0,
+      grant: '',
+      waitMs: 0,
+      level: null,
+      gatherMs: 5_000,
+    })
   })
 
   test(`${name}: answers a repeated call with what it answered before`, async (t) => {
@@ -57,9 +64,9 @@ export function contractOf(name: string, open: Open): void {
   test(`${name}: blocks an endpoint and a platform, and never for a shorter time than before`, async (t) => {
     const limiter = await open(t)
     if (limiter === null) return
-    await limiter.block({ platform: 'instagram', endpoint: 'user_media' }, 30_000)
-    await limiter.block({ platform: 'instagram', endpoint: 'user_media' }, 1)
-    await limiter.block({ platform: 'youtube' }, 20_000)
+    await limiter.learn({ platform: 'instagram', endpoint: 'user_media' }, { blockMs: 30_000 })
+    await limiter.learn({ platform: 'instagram', endpoint: 'user_media' }, { blockMs: 1 })
+    await limiter.learn({ platform: 'youtube' }, { blockMs: 20_000 })
     const [media, profile] = await limiter.decide(
       demand('instagram', [want('user_media'), want('user_profile')]),
     )
@@ -75,11 +82,49 @@ export function contractOf(name: string, open: Open): void {
     )
   })
 
+  test(`${name}: takes less of a limit that the upstream refuses, or says to be lower, for all`, async (t) => {
+    const limiter = await open(t)
+    if (limiter === null) return
+    const profile = { platform: 'instagram', endpoint: 'user_profile' }
+    const media = { platform: 'instagram', endpoint: 'user_media' }
+    await limiter.learn(profile, { rejected: true })
+    // The same burst of refusals.
+    await limiter.learn(profile, { rejected: true })
+    await limiter.learn(media, { policy: { limit: 6, windowMs: 20_000 } })
+    const wants = [want('user_profile', 60), want('user_media', 60)]
+    const [ofProfile, ofMedia] = await limiter.decide(demand('instagram', wants))
+    assert.deepEqual([ofProfile!.granted, ofMedia!.granted], [21, 3])
+    const factors = (await limiter.levels('instagram')).map(({ level, factor }) => [level, factor])
+    assert.deepEqual(Object.fromEntries(factors), {
+      global: 1,
+      'platform:instagram': 1,
+      'endpoint:instagram/user_media': 0.6,
+      'endpoint:instagram/user_profile': 0.7,
+    })
+  })
+
+  test(`${name}: shares the permits that can be used at once among the wants`, async (t) => {
+    const limiter = await open(t)
+    if (limiter === null) return
+    const wants = [want('user_profile', 20), want('elsewhere', 1), want('user_media', 20)]
+    const grants = await limiter.decide({ ...demand('instagram', wants), permitsMax: 7 })
+    assert.deepEqual(
+      grants.map(({ granted, waitMs, level }) => [granted, waitMs, level]),
+      [
+        [3, 0, null],
+        [1, 0, null],
+        [3, 0, null],
+      ],
+    )
+  })
+
   test(`${name}: shows every level of a platform`, async (t) => {
     const limiter = await open(t)
     if (limiter === null) return
     await limiter.decide(demand('instagram', [want('user_media', 2)]))
     const levels = await limiter.levels('instagram')
+    for (const { factor, waiting, resetsAtMs } of levels)
+      assert.deepEqual([factor, waiting, resetsAtMs], [1, 0, 0])
     assert.deepEqual(
       levels.map(({ level, kind, remaining, capacity }) => [level, kind, remaining, capacity]),
       [
@@ -98,7 +143,7 @@ export function contractOf(name: string, open: Open): void {
   test(`${name}: refuses what can never be granted`, async (t) => {
     const limiter = await open(t)
     if (limiter === null) return
-    await assert.rejects(limiter.decide(demand('instagram', [want('user_media', 1, 6)])), {
+    await assert.rejects(limiter.decide(demand('youtube', [want('search', 1, 2_000)])), {
       code: 'LIMIT_DEMAND',
     })
     await assert.rejects(limiter.decide(demand('nowhere', [want('x')])), { code: 'LIMIT_UNKNOWN_PLATFORM' })

@@ -29,8 +29,8 @@ test('in memory: refuses a plan that cannot work when it is made', () => {
 
 test('in memory: lifts a block', async () => {
   const limiter = new MemoryLimiter({ plan: PLAN, coldStart: 'full', metrics: metrics() })
-  await limiter.block({ platform: 'instagram' }, 60_000)
-  await limiter.unblock({ platform: 'instagram' })
+  await limiter.learn({ platform: 'instagram' }, { blockMs: 60_000 })
+  await limiter.forgive({ platform: 'instagram' })
   const [grant] = await limiter.decide(demand('instagram', [want('user_media')]))
   assert.equal(grant!.granted, 1)
 })

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  checkPlan,
-  type LimitPlan,
-  planProblems,
-  sharePlan,
-  utilisationProblems,
-} from '../../src/limiter/plan.ts'
+import { type LimitPlan, sharePlan } from '../../src/limiter/plan.ts'
+import { checkPlan, planProblems, utilisationProblems } from '../../src/limiter/plan-check.ts'
 import { PLAN } from './sample.ts'
 
 const DEFAULTS: LimitPlan = {
@@ -67,8 +62,9 @@ test('a window that is too short for the latency is told, with how long it would
     instagram: { fast: { limit: 5, windowMs: 1_000 }, slow: { limit: 5, windowMs: 3_800 } },
   }
   assert.deepEqual(utilisationProblems({ ...PLAN, endpoints }, 200), [
-    'endpoint:instagram/fast: of 5 per 1000 ms only 83.3% can be used, with 200 ms of latency; expected at least 95%: ' +
-      'state the limit over a longer window (3800 ms or more) if the platform measures so.',
+    'endpoint:instagram/fast: of 5 per 1000 ms only 83.3% can be used, with 200 ms until a reply begins (limits.latency); ' +
+      'expected at least 95%: state the limit over a longer window (3800 ms or more) if the platform measures so, ' +
+      'or lower the delay if it is less.',
   ])
 })
 

@@ -1,20 +1,27 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { Ack } from '../../src/job/permit.ts'
 import { decide, levels } from '../../src/limiter/decide.ts'
-import type { LimitPlan } from '../../src/limiter/plan.ts'
-import { decideQuestion, levelsQuestion } from '../../src/limiter/question.ts'
+import { endpointLevel, type LimitPlan } from '../../src/limiter/plan.ts'
+import { Questions } from '../../src/limiter/questions.ts'
 import { apply, emptyState, type LimiterState } from '../../src/limiter/state.ts'
 import { type Arrival, violations } from './oracle.ts'
 
 const PLAN: LimitPlan = {
-  global: { rate: 11, burst: 30 },
-  platforms: { p: { rate: 7, burst: 20 } },
-  endpoints: { p: { a: { limit: 6, windowMs: 3_000 }, b: { limit: 13, windowMs: 9_000 } } },
-  defaultEndpoint: { limit: 9, windowMs: 5_000 },
+  global: { rate: 11, burst: 30, counts: 'units' },
+  platforms: { p: { rate: 7, burst: 20, counts: 'units' } },
+  endpoints: {
+    p: {
+      a: { limit: 6, windowMs: 3_000, counts: 'units' },
+      b: { limit: 13, windowMs: 9_000, counts: 'units' },
+    },
+  },
+  defaultEndpoint: { limit: 9, windowMs: 5_000, counts: 'units' },
   arrivalJitterMs: 200,
   grantTimeoutMs: 2_000,
 }
+const QUESTIONS = new Questions(PLAN, { coldStart: 'full' })
 const EPOCH_US = 1_760_000_000_000_000
 
 const wants = fc.uniqueArray(
@@ -42,10 +49,10 @@ function ask(
   past: Past,
   requestId: string,
   given: readonly { endpoint: string; count: number; cost: number }[],
-  acks: readonly { endpoint: string; grant: string; units: number }[] = [],
+  acks: readonly Ack[] = [],
 ) {
   const demand = { requestId, platform: 'p', wants: given, acks }
-  const { question } = decideQuestion(PLAN, demand, 'full')
+  const { question } = QUESTIONS.decide(demand)
   return { question, ...decide(past.state, question, past.nowUs) }
 }
 
@@ -57,10 +64,10 @@ function live(calls: readonly (typeof call extends fc.Arbitrary<infer T> ? T : n
     const { question, verdicts, changes } = ask({ state, nowUs }, `r${index}`, given)
     apply(state, question, changes)
     if (!acked) continue
-    const acks = question.wants.map(({ window, cost }, place) => ({
-      endpoint: question.windows[window]!.endpoint,
+    const acks = question.wants.map(({ lane }, place) => ({
+      endpoint: lane,
       grant: `r${index}/${place}`,
-      units: Math.max(1, verdicts[place]!.granted * cost),
+      arrived: Math.max(1, verdicts[place]!.granted),
     }))
     const told = ask({ state, nowUs }, `ack${index}`, [], acks)
     apply(state, told.question, told.changes)
@@ -90,12 +97,13 @@ test('grants no more than was wanted, nor than any level holds', () => {
       const { question, verdicts } = ask(past, 'last', given)
       let units = 0
       for (const [place, { granted }] of verdicts.entries()) {
-        const { window, count, cost } = question.wants[place]!
+        const { lane, count, charges } = question.wants[place]!
+        const cost = charges[0]!
         assert.ok(granted >= 0 && granted <= count)
-        assert.ok(granted * cost <= before.get(question.windows[window]!.endpoint)!)
+        assert.ok(granted * cost <= before.get(endpointLevel('p', lane))!)
         units += granted * cost
       }
-      assert.ok(units <= Math.min(before.get('global')!, before.get('platform')!))
+      assert.ok(units <= Math.min(before.get('global')!, before.get('platform:p')!))
       // And no less: whoever got less than wanted is held back by something.
       for (const [place, { granted, waitUs, level }] of verdicts.entries()) {
         const less = granted < question.wants[place]!.count
@@ -146,8 +154,8 @@ test('what arrives as it is granted is within every limit, also when the clock i
         const { question, verdicts, changes } = ask({ state, nowUs: trueUs - setBackUs }, `r${index}`, given)
         apply(state, question, changes)
         for (const [place, { granted }] of verdicts.entries()) {
-          const { window, cost } = question.wants[place]!
-          const { endpoint } = question.windows[window]!
+          const { lane: endpoint, charges } = question.wants[place]!
+          const cost = charges[0]!
           const arrival = { atMs: (trueUs - EPOCH_US) / 1000, platform: 'p', endpoint, cost }
           for (let i = 0; i < granted; i++) arrivals.push(arrival)
         }
@@ -157,12 +165,12 @@ test('what arrives as it is granted is within every limit, also when the clock i
   )
 })
 
-/** Units that each level has, by `global`, `platform` and endpoint. */
+/** Units that each level has, by its name. */
 function remaining({ state, nowUs }: Past): Map<string, number> {
   const endpoints = { p: { ...PLAN.endpoints.p, c: PLAN.defaultEndpoint } }
-  const question = levelsQuestion({ ...PLAN, endpoints }, 'p', 'full')
-  const names = ['global', 'platform', ...question.windows.map(({ endpoint }) => endpoint)]
-  return new Map(levels(state, question, nowUs).map((level, index) => [names[index]!, level.remaining]))
+  const question = new Questions({ ...PLAN, endpoints }, { coldStart: 'full' }).levels('p')
+  const readings = levels(state, question, nowUs)
+  return new Map(question.levels.map(({ name }, index) => [name, readings[index]!.remaining]))
 }
 
 function mapsToo(_key: string, value: unknown): unknown {

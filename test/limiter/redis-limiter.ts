@@ -3,29 +3,45 @@ import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import type { RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { LimitPlan } from '../../src/limiter/plan.ts'
 import type { ColdStart } from '../../src/limiter/question.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { metrics, PLAN, SILENT } from './sample.ts'
 
-function make(url: string, options: { plan?: LimitPlan; coldStart?: ColdStart; keyPrefix?: string } = {}) {
-  const { plan = PLAN, coldStart = 'full', keyPrefix = `test-${randomUUID()}` } = options
+interface MakeOptions {
+  readonly plan?: LimitPlan
+  readonly coldStart?: ColdStart
+  readonly keyPrefix?: string
+  readonly insuranceLimiter?: RateLimiterAbstract
+}
+
+function make(url: string, options: MakeOptions = {}) {
+  const { plan = PLAN, coldStart = 'full', keyPrefix = `test-${randomUUID()}`, insuranceLimiter } = options
   const recorded = metrics()
   const redis = { url, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
   return {
-    limiter: new StackedLimiter({ plan, redis, coldStart, metrics: recorded, log: SILENT }),
+    limiter: new StackedLimiter({
+      plan,
+      redis,
+      coldStart,
+      metrics: recorded,
+      log: SILENT,
+      ...(insuranceLimiter === undefined ? {} : { insuranceLimiter }),
+    }),
     recorded,
     keyPrefix,
   }
 }
 
 /** A started limiter with a key prefix of its own; it stops, and its keys go, with the test. */
-export async function open(t: TestContext, url: string, options: Parameters<typeof make>[1] = {}) {
+export async function open(t: TestContext, url: string, options: MakeOptions = {}) {
   const made = make(url, options)
   await made.limiter.start()
   t.after(async () => {
     await made.limiter.stop()
     const redis = new Redis(url, { lazyConnect: true, retryStrategy: null })
+    redis.on('error', () => {})
     const keys = await redis.connect().then(
       () => redis.keys(`{${made.keyPrefix}}*`),
       () => [],

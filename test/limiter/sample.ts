@@ -6,11 +6,17 @@ import { createMetrics } from '../../src/telemetry/metrics.ts'
 
 /** A plan with two platforms, whose levels are far apart so that a test can choose which one holds it back. */
 export const PLAN: LimitPlan = {
-  global: { rate: 100, burst: 1000 },
-  platforms: { instagram: { rate: 10, burst: 50 }, youtube: { rate: 5, burst: 40 } },
+  global: { rate: 100, burst: 1000, counts: 'units' },
+  platforms: {
+    instagram: { rate: 10, burst: 50, counts: 'units' },
+    youtube: { rate: 5, burst: 40, counts: 'units' },
+  },
   endpoints: {
     instagram: { user_media: { limit: 5, windowMs: 10_000 }, user_profile: { limit: 30, windowMs: 60_000 } },
-    youtube: { search: { limit: 1000, windowMs: 60_000 }, channel: { limit: 1000, windowMs: 60_000 } },
+    youtube: {
+      search: { limit: 1000, windowMs: 60_000, counts: 'units' },
+      channel: { limit: 1000, windowMs: 60_000 },
+    },
   },
   defaultEndpoint: { limit: 60, windowMs: 60_000 },
   arrivalJitterMs: 500,

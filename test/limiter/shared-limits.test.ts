@@ -30,7 +30,6 @@ async function saturate(limiter: StackedLimiter, arrivals: Arrival[], untilMs: n
     const askedAtMs = performance.now()
     const told = acks
     acks = []
-    // Acknowledgements of a call that failed are not repeated: they may have been counted.
     const grants = await limiter
       .decide(demand('p', [want('tight', 9), want('wide', 9)], told))
       .catch(() => [])
@@ -39,7 +38,7 @@ async function saturate(limiter: StackedLimiter, arrivals: Arrival[], untilMs: n
     for (const { endpoint, grant, granted, waitMs: nextMs } of grants) {
       waitMs = Math.min(waitMs, nextMs)
       if (granted === 0) continue
-      acks.push({ endpoint, grant, units: granted })
+      acks.push({ endpoint, grant, arrived: granted })
       if (atMs - askedAtMs > BUSY.arrivalJitterMs) continue
       for (let i = 0; i < granted; i++) arrivals.push({ atMs, platform: 'p', endpoint, cost: 1 })
     }

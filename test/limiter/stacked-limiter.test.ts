@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { Redis } from 'ioredis'
-import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { ServiceAwayError } from '../../src/job/errors.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { need } from '../need.ts'
@@ -108,7 +108,7 @@ test('in Redis: begins with full windows when its data is lost, unless told othe
     (await limiter.decide(demand('instagram', [want('user_profile')])))[0]!.granted
   assert.equal(await granted(trusting), 1)
   assert.equal(await granted(careful), 1)
-  await redis.del(`{${keyPrefix}}:limits`)
+  await redis.del(`{${keyPrefix}}:levels`)
   assert.equal(await granted(careful), 0)
   assert.equal(await granted(trusting), 0)
 })
@@ -127,7 +127,7 @@ test('in Redis: begins with full windows on another server than before', async (
   const move = `local core = cmsgpack.unpack(redis.call('HGET', KEYS[1], 'core'))
     core[1] = '0123456789abcdef'
     return redis.call('HSET', KEYS[1], 'core', cmsgpack.pack(core))`
-  await redis.eval(move, 1, `{${keyPrefix}}:limits`)
+  await redis.eval(move, 1, `{${keyPrefix}}:levels`)
   assert.equal(await granted(), 0)
 })
 
@@ -137,7 +137,7 @@ test('in Redis: says so when something else uses its key', async (t) => {
   const redis = new Redis(address)
   t.after(() => redis.quit())
   const { limiter, keyPrefix } = await open(t, address)
-  await redis.set(`{${keyPrefix}}:limits`, 'a string')
+  await redis.set(`{${keyPrefix}}:levels`, 'a string')
   await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), {
     code: 'LIMITER_REDIS',
     message: /WRONGTYPE.*key prefix/,
@@ -160,8 +160,28 @@ test('in Redis: is a RateLimiterRedis to those who know one', async (t) => {
   await assert.rejects(limiter.consume('instagram/user_media'), RateLimiterRes)
   await limiter.delete('instagram/user_media')
   assert.equal((await limiter.consume('instagram/user_media')).remainingPoints, 1)
+  // Somebody else has used 28 of 30.
+  await limiter.penalty('instagram/user_profile', 28)
+  assert.equal((await limiter.get('instagram/user_profile'))?.remainingPoints, 2)
   await assert.rejects(limiter.reward(), { code: 'LIMITER_UNSUPPORTED' })
   await assert.rejects(limiter.consume('instagram'), { code: 'LIMIT_DEMAND' })
   await limiter.stop()
   await assert.rejects(limiter.consume('instagram/user_media'), ServiceAwayError)
+})
+
+test('in Redis: asks the insurance limiter while Redis is away, if there is one', async (t) => {
+  const address = need(t, 'redis')
+  if (address === null) return
+  const proxy = new RedisProxy(address)
+  await proxy.open()
+  const insuranceLimiter = new RateLimiterMemory({ points: 2, duration: 60 })
+  const { limiter } = await open(t, proxy.url, { insuranceLimiter })
+  assert.equal((await limiter.consume('instagram/user_media', 3)).remainingPoints, 2)
+  await proxy.cut()
+  await until(() => !limiter.healthy)
+  assert.equal((await limiter.consume('instagram/user_media')).remainingPoints, 1)
+  await limiter.consume('instagram/user_media')
+  await assert.rejects(limiter.consume('instagram/user_media'), RateLimiterRes)
+  // The daemon's own calls have no insurance but the fixed share.
+  await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), ServiceAwayError)
 })

@@ -4,16 +4,12 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
-import { block, decide, levels } from '../../src/limiter/decide.ts'
+import type { Want } from '../../src/job/permit.ts'
+import { charge, decide, forgive, learn, levels } from '../../src/limiter/decide.ts'
 import type { LimitPlan } from '../../src/limiter/plan.ts'
-import {
-  blockQuestion,
-  type ColdStart,
-  decideQuestion,
-  levelsQuestion,
-  type Question,
-} from '../../src/limiter/question.ts'
-import { apply, emptyState, type LimiterState } from '../../src/limiter/state.ts'
+import type { ColdStart, Question } from '../../src/limiter/question.ts'
+import { Questions } from '../../src/limiter/questions.ts'
+import { apply, emptyState, type LevelRecord, type LimiterState } from '../../src/limiter/state.ts'
 import { need } from '../need.ts'
 
 const SCRIPT = readFileSync(new URL('../../src/limiter/decide.lua', import.meta.url), 'utf8')
@@ -31,31 +27,59 @@ for i = 2, #fields, 2 do fields[i] = text(cmsgpack.unpack(fields[i])) end
 return fields`
 
 const PLAN: LimitPlan = {
-  global: { rate: 15, burst: 60 },
-  platforms: { p: { rate: 7, burst: 20 }, q: { rate: 0.7, burst: 9 } },
+  global: { rate: 15, burst: 60, counts: 'units' },
+  platforms: { p: { rate: 7, burst: 20, counts: 'units' }, q: { rate: 0.7, burst: 9 } },
   endpoints: {
     p: {
       a: { limit: 6, windowMs: 3_000 },
-      b: { limit: 13, windowMs: 10_000 },
-      'b!': { limit: 4, windowMs: 7, mode: 'bounded' },
+      b: { limit: 13, windowMs: 10_000, counts: 'units' },
+      'b!': { limit: 4, windowMs: 7, mode: 'bounded', counts: 'units' },
       c: { limit: 9, windowMs: 2_000, mode: 'bounded' },
     },
   },
   defaultEndpoint: { limit: 8, windowMs: 4_000 },
+  credentials: { p: { limit: 11, windowMs: 5_000, counts: 'units' }, q: { rate: 3, burst: 7 } },
+  quotas: {
+    p: { limit: 40, period: 'day', timeZone: 'America/Los_Angeles' },
+    q: { limit: 25, period: 'hour', timeZone: 'UTC', per: 'platform' },
+  },
   arrivalJitterMs: 250,
   grantTimeoutMs: 2_000,
 }
 
 const ENDPOINTS = ['a', 'b', 'b!', 'c', 'other']
+const DAEMONS = ['', 'one', 'two', 'three']
 const platform = fc.constantFrom('p', 'p', 'q')
 const endpoint = fc.constantFrom(...ENDPOINTS)
 const wants = fc.array(
-  fc.record({ endpoint, count: fc.integer({ min: 0, max: 12 }), cost: fc.constantFrom(1, 1, 1, 2, 4) }),
+  fc.record({
+    endpoint,
+    credential: fc.constantFrom(undefined, undefined, 'second'),
+    count: fc.integer({ min: 0, max: 12 }),
+    cost: fc.constantFrom(1, 1, 1, 2, 4),
+    waiting: fc.constantFrom(undefined, 40),
+  }),
   { maxLength: 4 },
 )
 /** How far the clock goes before a step, ms: mostly forwards, often to where something is just due; sometimes it is set back. */
 const step = fc.oneof(
-  { weight: 4, arbitrary: fc.constantFrom(0, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 70_000) },
+  {
+    weight: 4,
+    arbitrary: fc.constantFrom(
+      0,
+      250,
+      500,
+      1_000,
+      2_000,
+      3_000,
+      5_000,
+      10_000,
+      60_000,
+      70_000,
+      3_600_000,
+      86_400_000,
+    ),
+  },
   { weight: 4, arbitrary: fc.double({ min: 0, max: 800, noNaN: true }) },
   { weight: 1, arbitrary: fc.double({ min: 0, max: 12_000, noNaN: true }) },
   { weight: 1, arbitrary: fc.double({ min: -5_000, max: 0, noNaN: true }) },
@@ -69,8 +93,10 @@ const action = fc.oneof(
       kind: fc.constant('decide' as const),
       platform,
       wants,
-      // Which of the grants so far are acknowledged, by their place from the end, and how much of them.
-      acks: fc.array(fc.record({ back: fc.nat(12), units: fc.integer({ min: 1, max: 9 }) }), {
+      daemon: fc.constantFrom(...DAEMONS),
+      permitsMax: fc.constantFrom(undefined, undefined, 0, 3, 10),
+      // Which of the grants so far are acknowledged, by their place from the end, and how many of them.
+      acks: fc.array(fc.record({ back: fc.nat(12), arrived: fc.integer({ min: 1, max: 9 }) }), {
         maxLength: 5,
       }),
       // A call that is repeated, sometimes.
@@ -80,10 +106,20 @@ const action = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({
-      kind: fc.constantFrom('block' as const, 'block' as const, 'unblock' as const),
+      kind: fc.constantFrom('learn' as const, 'learn' as const, 'forgive' as const),
       platform,
       endpoint: fc.option(endpoint, { nil: undefined }),
-      forMs: fc.integer({ min: 0, max: 3_000 }),
+      blockMs: fc.option(fc.integer({ min: 0, max: 3_000 }), { nil: undefined }),
+      rejected: fc.boolean(),
+      share: fc.constantFrom(undefined, undefined, 0.07, 0.5, 0.933),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('charge' as const),
+      endpoint,
+      points: fc.integer({ min: 1, max: 30 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('levels' as const), platform }) },
@@ -103,18 +139,22 @@ test('the script and its TypeScript twin agree in every answer and in everything
   t.after(() => redis.quit())
   await fc.assert(
     fc.asyncProperty(scenario, (given) => runBoth(redis, given)),
-    { numRuns: 250, endOnFailure: false },
+    { numRuns: Number(process.env.MILLRACE_TWIN_RUNS ?? 250), endOnFailure: false },
   )
 })
 
 async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): Promise<void> {
   const prefix = `{twin-${randomUUID()}}`
-  const keys = new Set([`${prefix}:limits`])
+  const [levelsKey, queuesKey] = [`${prefix}:levels`, `${prefix}:queues`]
+  const keys = new Set([levelsKey, queuesKey])
   const state = emptyState()
-  const past: { question: Question; grants: { endpoint: string; grant: string }[] }[] = []
+  const past: { question: Question; grants: Named[] }[] = []
   let nowUs = startMs * 1000
+  const fleet = new Map(
+    DAEMONS.map((daemon) => [daemon, new Questions(PLAN, { coldStart, daemon, nowMs: () => nowUs / 1000 })]),
+  )
   const ask = async (question: Question, runId: string) => {
-    const used = [`${prefix}:limits`]
+    const used = [levelsKey, queuesKey]
     if (question.op === 'decide') used.push(`${prefix}:answer:${question.platform}:${question.id}`)
     for (const key of used) keys.add(key)
     const request = JSON.stringify({ ...question, nowUs, runId })
@@ -123,56 +163,76 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
   try {
     for (const [index, [stepMs, runId, action]] of steps.entries()) {
       nowUs = Math.floor(nowUs + stepMs * 1000)
+      const questions = fleet.get('daemon' in action ? action.daemon : '')!
       if (action.kind === 'levels') {
-        const question = levelsQuestion(PLAN, action.platform, coldStart)
+        const question = questions.levels(action.platform)
         const expected = levels(state, question, nowUs, runId).map((level) => [
           level.remaining,
           level.blockedUntilUs,
+          level.factor,
+          level.endsUs,
           level.granted,
           level.spanUs,
+          level.waiting,
         ])
         assert.deepEqual(await ask(question, runId), expected)
         continue
       }
-      if (action.kind !== 'decide') {
-        const target =
-          action.endpoint === undefined
-            ? { platform: action.platform }
-            : { platform: action.platform, endpoint: action.endpoint }
-        const question = blockQuestion(PLAN, target, action.forMs, coldStart, action.kind)
-        apply(state, question, block(state, question, nowUs, runId))
-        await ask(question, runId)
-      } else {
+      if (action.kind === 'charge') {
+        const question = questions.charge({ platform: 'p', endpoint: action.endpoint }, action.points)
+        const { remaining, waitUs, changes } = charge(state, question, nowUs, runId)
+        apply(state, question, changes)
+        assert.deepEqual(await ask(question, runId), [remaining, waitUs])
+      } else if (action.kind === 'decide') {
         const known = past.flatMap((call) => call.grants)
-        const acks = action.acks.flatMap(({ back, units }) => {
+        const acks = action.acks.flatMap(({ back, arrived }) => {
           const grant = known.at(-1 - back)
-          return grant === undefined ? [] : [{ ...grant, units }]
+          return grant === undefined ? [] : [{ ...grant, arrived }]
         })
         const repeated = action.repeat === undefined ? undefined : past.at(-1 - action.repeat)?.question
-        const fresh = decideQuestion(
-          PLAN,
-          { requestId: `r${index}`, platform: action.platform, wants: action.wants, acks },
-          coldStart,
-        ).question
+        const { permitsMax } = action
+        const demand = {
+          requestId: `r${index}`,
+          platform: action.platform,
+          wants: action.wants,
+          acks,
+          permitsMax,
+        }
+        const { question: fresh, order } = questions.decide(demand)
         const question = repeated?.op === 'decide' ? repeated : fresh
-        const { verdicts, cold, changes } = decide(state, question, nowUs, runId)
+        const { verdicts, quotas, cold, changes } = decide(state, question, nowUs, runId)
         apply(state, question, changes)
+        questions.saw(question, quotas)
         const expected = verdicts.map((v) => [v.granted, v.waitUs, v.level, v.remaining])
-        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, ...expected])
+        const used = quotas.map(({ level, endsUs, used }) => [level, endsUs, used])
+        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used])
         if (question === fresh) {
-          const grants = fresh.wants.flatMap((want, place) => {
-            const name = { endpoint: fresh.windows[want.window]!.endpoint, grant: `${fresh.id}/${place}` }
-            return verdicts[place]!.granted > 0 ? [name] : []
+          const grants = order.flatMap((want, place) => {
+            const { endpoint, credential } = action.wants[want]!
+            return verdicts[place]!.granted > 0
+              ? [{ endpoint, credential, grant: `${fresh.id}/${place}` }]
+              : []
           })
           past.push({ question, grants })
         }
+      } else {
+        const question = action.kind === 'learn' ? questions.learn(action, action) : questions.forgive(action)
+        const changes =
+          question.op === 'learn'
+            ? learn(state, question, nowUs, runId)
+            : forgive(state, question, nowUs, runId)
+        apply(state, question, changes)
+        await ask(question, runId)
       }
-      assert.deepEqual(await dumpOf(redis, `${prefix}:limits`), packed(state))
+      assert.deepEqual(await dumpOf(redis, levelsKey), packed(state))
+      assert.deepEqual(await dumpOf(redis, queuesKey), packedQueues(state))
     }
   } finally {
     await redis.del(...keys)
   }
 }
+
+type Named = Pick<Want, 'endpoint' | 'credential'> & { grant: string }
 
 async function dumpOf(redis: Redis, key: string): Promise<Record<string, unknown>> {
   const flat = (await redis.eval(DUMP, 1, key)) as unknown[]
@@ -184,31 +244,61 @@ async function dumpOf(redis: Redis, key: string): Promise<Record<string, unknown
 /** The twin's state in the script's layout, numbers as text. */
 function packed(state: LimiterState): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
-  const text = (value: number) => value.toFixed(0)
-  const slots = (recent: readonly { index: number; units: number }[]) =>
-    recent.flatMap(({ index, units }) => [text(index), text(units)])
   if (state.core !== undefined) {
-    const { runId, epochUs, lastUs, offsetUs, tatUs, recent } = state.core
-    fields.core = [runId, text(epochUs), text(lastUs), text(offsetUs), text(tatUs), slots(recent)]
+    const { runId, epochUs, lastUs, offsetUs } = state.core
+    fields.core = [runId, text(epochUs), text(lastUs), text(offsetUs)]
   }
-  for (const [name, p] of state.platforms) {
-    fields[`p:${name}`] = [
-      text(p.epochUs),
-      text(p.tatUs),
-      text(p.blockedUntilUs),
-      p.cursor,
-      text(p.served),
-      slots(p.recent),
-    ]
-  }
-  for (const [name, e] of state.endpoints) {
-    fields[`e:${name}`] = [
-      text(e.epochUs),
-      text(e.blockedUntilUs),
-      e.log.flatMap(({ timeUs, units }) => [text(timeUs), text(units)]),
-      e.pending.flatMap(({ grant, units, byUs }) => [grant, text(units), text(byUs)]),
-      slots(e.recent),
+  for (const [name, { cursor, served }] of state.turns) fields[`turn:${name}`] = [cursor, text(served)]
+  for (const [name, level] of state.levels) {
+    fields[name] = [
+      level.kind,
+      text(level.epochUs),
+      text(level.blockedUntilUs),
+      text(level.factor),
+      text(level.factorAtUs),
+      level.recent.flatMap(({ index, units }) => [text(index), text(units)]),
+      ...ownFields(level),
     ]
   }
   return fields
+}
+
+function ownFields(level: LevelRecord): readonly unknown[] {
+  switch (level.kind) {
+    case 'bucket':
+      return [text(level.tatUs)]
+    case 'window':
+      return [
+        level.log.flatMap(({ timeUs, units }) => [text(timeUs), text(units)]),
+        level.pending.flatMap(({ grant, permits, arrived, charge, byUs }) => [
+          grant,
+          text(permits),
+          text(arrived),
+          text(charge),
+          text(byUs),
+        ]),
+      ]
+    case 'quota':
+      return [text(level.endsUs), text(level.used), text(level.next)]
+  }
+}
+
+function packedQueues(state: LimiterState): Record<string, unknown> {
+  const fields = [...state.queues].map(([name, queue]) => [
+    name,
+    queue.flatMap((one) => [
+      one.daemon,
+      text(one.sinceUs),
+      text(one.untilUs),
+      text(one.units),
+      text(one.charge),
+      text(one.permits),
+      text(one.had),
+    ]),
+  ])
+  return Object.fromEntries(fields)
+}
+
+function text(value: number): string {
+  return value.toFixed(0)
 }

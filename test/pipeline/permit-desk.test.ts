@@ -11,24 +11,24 @@ class ScriptedLimiter implements Limiter {
   readonly demands: Demand[] = []
   readonly healthy = true
   answer: (demand: Demand) => Promise<readonly Grant[]> | readonly Grant[] = (demand) =>
-    demand.wants.map((want) => ({
-      endpoint: want.endpoint,
-      granted: want.count,
-      grant: 'g',
-      waitMs: 0,
-      level: null,
-    }))
+    demand.wants.map(({ endpoint, count }) => grantOf(endpoint, { granted: count }))
 
   async decide(demand: Demand): Promise<readonly Grant[]> {
     this.demands.push(demand)
     return this.answer(demand)
   }
-  async block(): Promise<void> {}
+  async learn(): Promise<void> {}
   async levels() {
     return []
   }
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
+}
+
+let grants = 0
+
+function grantOf(endpoint: string, over: Partial<Grant>): Grant {
+  return { endpoint, granted: 0, grant: `g${grants++}`, waitMs: 0, level: null, gatherMs: 1, ...over }
 }
 
 const log = createLog({ level: 'silent', pretty: false, secrets: [] })
@@ -43,6 +43,10 @@ function deskOf(
   const desk = new PermitDesk(limiter, metrics, log, { useWithinMs, room, gapMs: 1 })
   t.after(() => desk.stop())
   return { desk, metrics }
+}
+
+function ack(grant: string, arrived: number) {
+  return { endpoint: 'channel', credential: undefined, grant, arrived }
 }
 
 function requestOf(over: Partial<PermitRequest> = {}): PermitRequest {
@@ -69,8 +73,8 @@ test('one call asks for everything that waits', async (t) => {
   )
   assert.equal(limiter.demands.length, 1)
   assert.deepEqual(limiter.demands[0]?.wants, [
-    { endpoint: 'videos', count: 40, cost: 1 },
-    { endpoint: 'channel', count: 60, cost: 1 },
+    { endpoint: 'channel', count: 60, cost: 1, waiting: 60 },
+    { endpoint: 'videos', count: 40, cost: 1, waiting: 40 },
   ])
 })
 
@@ -103,7 +107,7 @@ test('the one with the higher priority gets the only permit', async (t) => {
     demand.wants.map((want) => {
       const granted = Math.min(left, want.count)
       left -= granted
-      return { endpoint: want.endpoint, granted, grant: 'g', waitMs: 20, level: 'platform:youtube' }
+      return grantOf(want.endpoint, { granted, waitMs: 20, level: 'platform:youtube' })
     })
   const { desk, metrics } = deskOf(t, limiter)
   const order: number[] = []
@@ -127,19 +131,15 @@ test('drops grants that come too late to be used, and acknowledges them', async 
       const until = performance.now() + 12
       while (performance.now() < until); // The reply takes longer than a grant may live.
     }
-    return demand.wants.map((want) => ({
-      endpoint: want.endpoint,
-      granted: want.count,
-      grant: `g${calls}`,
-      waitMs: 0,
-      level: null,
-    }))
+    return demand.wants.map(({ endpoint, count }) =>
+      grantOf(endpoint, { granted: count, grant: `late${calls}` }),
+    )
   }
   const { desk, metrics } = deskOf(t, limiter, () => 10, 10)
   const permit = await desk.acquire(requestOf())
-  assert.equal(permit.grant, 'g2')
+  assert.equal(permit.grant, 'late2')
   assert.equal((await metrics.permits_dropped_total.get()).values[0]?.value, 1)
-  assert.deepEqual(limiter.demands[1]?.acks, [{ endpoint: 'channel', grant: 'g1', units: 1 }])
+  assert.deepEqual(limiter.demands[1]?.acks, [ack('late1', 1)])
 })
 
 test('acknowledgements go by themselves when nobody waits', async (t) => {
@@ -155,43 +155,45 @@ test('acknowledgements go by themselves when nobody waits', async (t) => {
   desk.arrived(permit)
   const demand = await acknowledged
   assert.deepEqual(demand.wants, [])
-  assert.deepEqual(demand.acks, [{ endpoint: 'channel', grant: 'g', units: 1 }])
+  assert.deepEqual(demand.acks, [ack(permit.grant, 1)])
 })
 
-test('a limiter that is away grants nothing, and the call that failed is sent again word for word first', async (t) => {
+test('a limiter that is away grants nothing, and hears of every arrival when it is back', async (t) => {
   const limiter = new ScriptedLimiter()
   const { desk } = deskOf(t, limiter)
-  const first = await desk.acquire(requestOf())
-  const answer = limiter.answer
+  const permits = await Promise.all([desk.acquire(requestOf()), desk.acquire(requestOf())])
+  const { answer } = limiter
   let failures = 0
   limiter.answer = (demand) => {
     if (failures++ < 3) throw new ServiceAwayError('redis', 'away')
     return answer(demand)
   }
-  desk.arrived(first)
-  await desk.acquire(requestOf())
+  const before = limiter.demands.length
+  desk.arrived(permits[0])
+  const third = desk.acquire(requestOf())
+  desk.arrived(permits[1])
+  await third
   assert.ok(failures > 3)
-  const acks = [{ endpoint: 'channel', grant: 'g', units: 1 }]
-  const acknowledging = limiter.demands.filter((demand) => demand.acks.length > 0)
-  assert.ok(acknowledging.length > 1)
-  for (const demand of acknowledging) assert.deepEqual(demand.acks, acks)
-  assert.equal(new Set(acknowledging.map(({ requestId }) => requestId)).size, 1)
+  const told = limiter.demands.slice(before)
+  assert.ok(told.length > 3)
+  // How many have arrived in all, each time until it is confirmed.
+  for (const { acks } of told) assert.deepEqual(acks, [ack(permits[0].grant, 2)])
+  assert.equal(new Set(told.map(({ requestId }) => requestId)).size, told.length)
 })
 
-test('scarce sockets are shared out evenly among the endpoints that wait', async (t) => {
+test('says how many may be sent at once, whatever waits', async (t) => {
   const limiter = new ScriptedLimiter()
   const { desk } = deskOf(t, limiter, () => 10)
   const abandoned = new AbortController()
   t.after(() => abandoned.abort())
   for (let i = 0; i < 100; i++) desk.acquire(requestOf({ signal: abandoned.signal })).catch(() => {})
-  for (let i = 0; i < 3; i++) {
-    desk.acquire(requestOf({ endpoint: 'videos', signal: abandoned.signal })).catch(() => {})
-  }
-  await desk.acquire(requestOf({ endpoint: 'playlist_items' }))
-  const counts = Object.fromEntries(
-    (limiter.demands[0]?.wants ?? []).map(({ endpoint, count }) => [endpoint, count]),
-  )
-  assert.deepEqual(counts, { channel: 6, videos: 3, playlist_items: 1 })
+  await desk.acquire(requestOf({ endpoint: 'videos' }))
+  const [demand] = limiter.demands
+  assert.equal(demand?.permitsMax, 10)
+  assert.deepEqual(demand.wants, [
+    { endpoint: 'channel', count: 10, cost: 1, waiting: 100 },
+    { endpoint: 'videos', count: 1, cost: 1, waiting: 1 },
+  ])
 })
 
 test('a paused platform waits and the others go on', async (t) => {
@@ -211,13 +213,7 @@ test('a paused platform waits and the others go on', async (t) => {
 test('a job that expires while it waits, or whose partition is lost, gets no permit', async (t) => {
   const limiter = new ScriptedLimiter()
   limiter.answer = (demand) =>
-    demand.wants.map((want) => ({
-      endpoint: want.endpoint,
-      granted: 0,
-      grant: '',
-      waitMs: 5,
-      level: 'global',
-    }))
+    demand.wants.map(({ endpoint }) => grantOf(endpoint, { waitMs: 5, level: 'global' }))
   const { desk } = deskOf(t, limiter)
   await assert.rejects(desk.acquire(requestOf({ expiresAtMs: Date.now() + 10 })), { reason: 'expired' })
   const lost = new AbortController()
@@ -233,8 +229,8 @@ test('goes on after any number of short denials, also when a timer fires early',
   limiter.answer = (demand) =>
     demand.wants.map(({ endpoint }) =>
       ++turn % 2 === 0
-        ? { endpoint, granted: 1, grant: 'g', waitMs: 0.3, level: 'global' }
-        : { endpoint, granted: 0, grant: '', waitMs: 0.7, level: 'global' },
+        ? grantOf(endpoint, { granted: 1, waitMs: 0.3, level: 'global' })
+        : grantOf(endpoint, { waitMs: 0.7, level: 'global' }),
     )
   const { desk } = deskOf(t, limiter)
   await Promise.all(Array.from({ length: 20 }, () => desk.acquire(requestOf())))
@@ -247,7 +243,7 @@ test('a drain sends away who has not begun, and serves who has', async (t) => {
   limiter.answer = (demand) =>
     open
       ? answer(demand)
-      : demand.wants.map(({ endpoint }) => ({ endpoint, granted: 0, grant: '', waitMs: 5, level: 'global' }))
+      : demand.wants.map(({ endpoint }) => grantOf(endpoint, { waitMs: 5, level: 'global' }))
   const { desk } = deskOf(t, limiter)
   const fresh = desk.acquire(requestOf())
   const begun = desk.acquire(requestOf({ begun: true }))

@@ -5,7 +5,7 @@ import { AttemptError, MillraceError } from '../../src/job/errors.ts'
 import type { Fetcher, Reply } from '../../src/job/fetch.ts'
 import { HEADERS } from '../../src/job/job.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
-import type { Demand, Limiter } from '../../src/job/permit.ts'
+import type { Advice, Demand, Limiter, LimitTarget } from '../../src/job/permit.ts'
 import type { PictureStage } from '../../src/job/picture.ts'
 import type { CallContext, Platform } from '../../src/job/platform.ts'
 import { headerText, type OutRecord, type Publisher, type SourceRecord } from '../../src/job/record.ts'
@@ -25,7 +25,7 @@ class Bench {
   readonly trail: Trail = []
   readonly published: { topic: string; record: OutRecord }[] = []
   readonly written: JobRows[] = []
-  readonly blocks: { platform: string; endpoint?: string; durationMs: number }[] = []
+  readonly learnt: (LimitTarget & Advice)[] = []
   reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
   refuseRows = false
   recordBytesMax = Number.POSITIVE_INFINITY
@@ -53,8 +53,9 @@ class Bench {
           grant: 'g',
           waitMs: 0,
           level: null,
+          gatherMs: 1,
         })),
-      block: async (target, durationMs) => void this.blocks.push({ ...target, durationMs }),
+      learn: async (target, advice) => void this.learnt.push({ ...target, ...advice }),
       levels: async () => [],
       start: async () => {},
       stop: async () => {},
@@ -341,7 +342,9 @@ test('a 429 blocks the endpoint for every daemon and sends the job to the next l
   bench.reply = () => json(429, {}, { 'retry-after': '40' })
   const before = Date.now()
   await bench.deliver(JOB)
-  assert.deepEqual(bench.blocks, [{ platform: 'counter', endpoint: 'count', durationMs: 40_000 }])
+  assert.deepEqual(bench.learnt, [
+    { platform: 'counter', endpoint: 'count', blockMs: 40_000, rejected: true },
+  ])
   const retry = bench.published[0]
   assert.equal(retry?.topic, 'retry.5m')
   const headers = retry?.record.headers ?? {}
