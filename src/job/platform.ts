@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Job } from './job.ts'
 import type { Harvest } from './outcome.ts'
+import type { Advice } from './permit.ts'
 import type { Reason } from './reason.ts'
 
 /** One kind of call that a platform offers; the unit that permits are for. */
@@ -109,6 +110,8 @@ export interface Platform<E extends Endpoints = Endpoints, C extends z.ZodType =
   readonly throttled?: (reply: JsonReply) => Throttle | undefined
   /** Refusals in the platform's own words, before the status is judged by the usual meaning. */
   readonly refused?: (reply: JsonReply) => Refusal | undefined
+  /** What the platform's own headers say about its limits, on replies that are no refusal. */
+  readonly advice?: (reply: JsonReply) => Advice | undefined
   // The params of each job type differ; a heterogeneous record can only be held with the widest parameter type.
   readonly jobs: Readonly<Record<string, JobType<z.ZodType, E>>>
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { MillraceError } from '../job/errors.ts'
 import type { Harvest } from '../job/outcome.ts'
+import type { Advice } from '../job/permit.ts'
 import type {
   Authorisation,
   CallContext,
@@ -37,6 +38,8 @@ export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J 
   readonly throttled?: (reply: JsonReply) => Throttle | undefined
   /** Refusals in the platform's own words. */
   readonly refused?: (reply: JsonReply) => Refusal | undefined
+  /** What the platform's own headers say about its limits, on replies that are no refusal. */
+  readonly advice?: (reply: JsonReply) => Advice | undefined
   readonly jobs: { readonly [K in keyof J]: DefinedJob<E, J[K]> }
 }
 
@@ -98,7 +101,7 @@ export function problemsOf(definition: unknown): string[] {
   if (!isSchema(credentials)) {
     problems.push('credentials: expected a zod schema (z.object({}) when there are none)')
   }
-  for (const hook of ['creatorId', 'authorise', 'throttled', 'refused'] as const) {
+  for (const hook of ['creatorId', 'authorise', 'throttled', 'refused', 'advice'] as const) {
     if (definition[hook] !== undefined && typeof definition[hook] !== 'function') {
       problems.push(`${hook}: found ${shown(definition[hook])}, expected a function`)
     }

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'
 import { definePlatform } from './define.ts'
 import { normaliseHandle } from './handle.ts'
+import { regainAccessMs, usageAdvice } from './instagram-usage.ts'
 import { pageParams, picturesMax } from './params.ts'
 import { retryAfterMs, waiting } from './reply.ts'
 import { mediaHarvest, type Post, type Profile, profileHarvest } from './snapshot.ts'
@@ -87,6 +88,7 @@ export const instagram = definePlatform({
   }),
   throttled,
   refused,
+  advice: usageAdvice,
   jobs: {
     full_profile_scrape: {
       params: z.object({ pictures_max: picturesMax.default(3) }),
@@ -217,31 +219,6 @@ function errorOf(
 ): { message: string; code: number; error_subcode?: number | undefined } | undefined {
   const parsed = errorBody.safeParse(reply.json)
   return parsed.success ? parsed.data.error : undefined
-}
-
-const businessUsage = z.record(
-  z.string(),
-  z.array(z.looseObject({ estimated_time_to_regain_access: z.number().optional() })),
-)
-
-/**
- * Milliseconds until Meta lets us in again, from `X-Business-Use-Case-Usage`, which counts in minutes; undefined when it does
- * not say. See https://developers.facebook.com/docs/graph-api/overview/rate-limiting.
- */
-export function regainAccessMs(reply: JsonReply): number | undefined {
-  let header: unknown
-  try {
-    header = JSON.parse(reply.headers['x-business-use-case-usage'] ?? '')
-  } catch {
-    return undefined
-  }
-  const parsed = businessUsage.safeParse(header)
-  if (!parsed.success) return undefined
-  const minutes = Object.values(parsed.data)
-    .flat()
-    .map((usage) => usage.estimated_time_to_regain_access ?? 0)
-  const longest = Math.max(0, ...minutes)
-  return longest > 0 ? longest * 60_000 : undefined
 }
 
 /** 4: the application, 17: the user, 32: the page, 613: this very call, 80000 to 80014: a business use case. */

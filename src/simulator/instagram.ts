@@ -105,6 +105,7 @@ export function playInstagram(world: World): Player {
     return error(400, 100, message, { type: 'GraphMethodException', error_subcode: 33 })
   }
 
+  /** In percent of what is allowed in a rolling hour; 100 is said to who is refused, and only then. */
   function usage(regainMinutes: number): readonly string[] {
     const percent = regainMinutes > 0 ? 100 : world.usedPercent('instagram')
     const counts = `"call_count":${percent},"total_cputime":${percent >> 1},"total_time":${percent >> 1}`

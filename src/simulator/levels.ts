@@ -20,8 +20,6 @@ export interface Level {
   admit(nowMs: number): void
   /** Every arrival, admitted or not. */
   see(nowMs: number): void
-  /** Share of the capacity in use, 0 to 1. */
-  used(nowMs: number): number
   /** Window: the most arrivals in any window so far. Bucket: null. */
   readonly maxInWindow: number | null
   /** Forgets the maximum, not what counts against the limit. */
@@ -55,6 +53,7 @@ export class Bucket implements Level {
 
   see(): void {}
 
+  /** Share of the burst in use, 0 to 1. */
   used(nowMs: number): number {
     return Math.max(0, this.#theoreticalMs - nowMs) / (this.#intervalMs * this.capacity)
   }
@@ -108,10 +107,19 @@ export class SlidingWindow implements Level {
     if (this.#seenCount > this.#max) this.#max = this.#seenCount
   }
 
-  used(nowMs: number): number {
+  /** How many could be admitted at once now, and in how many ms it is one more; undefined when the window is empty. */
+  room(nowMs: number): { readonly free: number; readonly moreInMs: number | undefined } {
     let inside = 0
-    for (const time of this.#admitted) if (time > nowMs - this.windowMs) inside += 1
-    return inside / this.capacity
+    let oldest = Number.POSITIVE_INFINITY
+    for (const time of this.#admitted) {
+      if (time <= nowMs - this.windowMs) continue
+      inside += 1
+      oldest = Math.min(oldest, time)
+    }
+    return {
+      free: this.capacity - inside,
+      moreInMs: inside === 0 ? undefined : oldest + this.windowMs - nowMs,
+    }
   }
 
   resetMaximum(): void {

@@ -94,6 +94,8 @@ export interface SimulatorOptions {
   readonly credentials: SimulatorCredentials
   /** Life of a TikTok token, seconds. */
   readonly tokenLifeS: number
+  /** Whether TikTok's replies say in `RateLimit` and `RateLimit-Policy` how much of the endpoint's window is left. */
+  readonly rateHeaders: boolean
   /** The clock of arrivals, in ms, never going back. Default: performance.now. */
   readonly clock: () => number
   /** Unix ms; what growth follows. Default: Date.now. */
@@ -123,6 +125,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
     limits: DEFAULT_LIMITS,
     credentials: DEFAULT_CREDENTIALS,
     tokenLifeS: 7200,
+    rateHeaders: false,
     clock: () => performance.now(),
     wallClock,
     ...options,

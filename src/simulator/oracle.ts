@@ -1,5 +1,6 @@
 import { Bucket, type Level, SlidingWindow } from './levels.ts'
 import type { Played, SimulatorLimits } from './options.ts'
+import { RollingHour } from './rolling-hour.ts'
 
 /** Names are the limiter's own: `global`, `platform:x`, `endpoint:x/y`. */
 export interface LevelReport {
@@ -81,6 +82,7 @@ class Watched {
   }
 }
 
+const HOUR_S = 3600
 const ADMITTED: Verdict = { admitted: true, waitMs: 0, level: null }
 
 /**
@@ -93,6 +95,11 @@ export class Oracle {
   readonly #unixOffsetMs: number
   readonly #levels = new Map<string, Watched>()
   readonly #chains = new Map<string, readonly Watched[]>()
+  readonly #hours: Readonly<Record<Played, RollingHour>> = {
+    instagram: new RollingHour(),
+    tiktok: new RollingHour(),
+    youtube: new RollingHour(),
+  }
   #byStatus = new Map<number, number>()
   #byEndpoint = new Map<string, number>()
   #injected = new Map<string, number>()
@@ -151,8 +158,9 @@ export class Oracle {
       watched.level.admit(nowMs)
       watched.admitted += 1
       // Looking through a window's log costs its length: its maximum says the same (see report).
-      if (watched.level.kind === 'bucket') watched.peak = Math.max(watched.peak, watched.level.used(nowMs))
+      if (watched.level instanceof Bucket) watched.peak = Math.max(watched.peak, watched.level.used(nowMs))
     }
+    this.#hours[platform].add(nowMs)
     return ADMITTED
   }
 
@@ -169,10 +177,37 @@ export class Oracle {
     increment(this.#injected, what)
   }
 
-  /** Percent of a platform's bucket in use, for usage headers; 0 when it is wide open. */
+  /**
+   * The calls that were admitted within the last hour, in percent of what the platform's level allows in an hour, its burst
+   * included. At most 99, because who hears it was let in; 0 when the platform is wide open.
+   */
   usedPercent(platform: Played, nowMs: number): number {
-    const watched = this.#levels.get(`platform:${platform}`)
-    return watched === undefined ? 0 : Math.min(100, Math.round(watched.level.used(nowMs) * 100))
+    const limit = this.#limits.platforms[platform]
+    if (limit === undefined) return 0
+    const allowed = limit.rate * HOUR_S + limit.burst
+    return Math.min(99, Math.round((this.#hours[platform].total(nowMs) / allowed) * 100))
+  }
+
+  /**
+   * `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11, names and values, for the endpoint's window, by
+   * the name of its level; empty when it has none. Seconds are whole and rounded up: who keeps to them keeps the window. Buckets
+   * are left out, being no quota in a time.
+   */
+  rateFields(
+    platform: Played,
+    endpoint: string | undefined,
+    nowMs: number,
+  ): readonly (readonly [name: string, value: string])[] {
+    for (const { name, level } of this.#chain(platform, endpoint)) {
+      if (!(level instanceof SlidingWindow)) continue
+      const { free, moreInMs } = level.room(nowMs)
+      const renewed = moreInMs === undefined ? '' : `;t=${Math.ceil(moreInMs / 1000)}`
+      return [
+        ['ratelimit-policy', `"${name}";q=${level.capacity};w=${Math.ceil(level.windowMs / 1000)}`],
+        ['ratelimit', `"${name}";r=${free}${renewed}`],
+      ]
+    }
+    return []
   }
 
   /** Starts counting afresh. What was admitted still counts against the limits: a reset is no amnesty. */

@@ -33,7 +33,7 @@ export interface World {
   readonly growth: Growth
   readonly credentials: SimulatorCredentials
   readonly tokenLifeS: number
-  /** Percent of a platform's limit in use. */
+  /** Calls of the last hour, in percent of what the platform's level allows in an hour: 0 to 99. */
   usedPercent(platform: Played): number
 }
 

@@ -155,6 +155,7 @@ class PlayedPlatforms implements Simulator {
       const delayMs = this.#faults.delayMs()
       const reply = () => {
         this.#oracle.leave()
+        if (this.#options.rateHeaders && platform === 'tiktok') this.#tell(response, platform, endpoint)
         this.#reply(response, player, refusal, fault, ask)
       }
       if (delayMs === 0) reply()
@@ -178,6 +179,14 @@ class PlayedPlatforms implements Simulator {
     if (endpoint === 'token' || this.#quotas.take(platform, nowMs)) return undefined
     this.#oracle.quotaRefusals += 1
     return player.quotaSpent()
+  }
+
+  /** What is left, as of the reply: others have arrived meanwhile. */
+  #tell(response: ServerResponse, platform: Played, endpoint: string | undefined): void {
+    if (response.destroyed) return
+    for (const [name, value] of this.#oracle.rateFields(platform, endpoint, this.#options.clock())) {
+      response.setHeader(name, value)
+    }
   }
 
   #reply(

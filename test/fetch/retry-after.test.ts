@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseHttpDate, retryAfterMs } from '../../src/fetch/retry-after.ts'
+import { parseHttpDate } from '../../src/fetch/http-date.ts'
+import { retryAfterMs } from '../../src/fetch/retry-after.ts'
 
 const NOW = Date.UTC(2026, 4, 1, 12, 0, 0)
 

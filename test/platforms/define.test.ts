@@ -62,6 +62,7 @@ test('names everything that is wrong with a definition at once', () => {
     origin: 'notes.example',
     credentials: {},
     throttled: 429,
+    advice: 'slowly',
     endpoints: {
       Note: { path: '/a', response: z.any() },
       list: { path: 'list?all=1', method: 'PUT', cost: 0 },
@@ -79,6 +80,7 @@ test('names everything that is wrong with a definition at once', () => {
         'origin "notes.example"',
         'credentials: expected a zod schema',
         'throttled: found 429, expected a function',
+        'advice: found "slowly", expected a function',
         'endpoints.Note: expected a lower-case word',
         'endpoints.list.path "list?all=1"',
         'endpoints.list.method "PUT"',
