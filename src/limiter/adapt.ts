@@ -7,6 +7,8 @@ import type { LevelRecord } from './state.ts'
 const WHOLE = 1000
 const RISE = 50
 const FLOOR = 100
+/** An interval longer than any tolerance. */
+const NEVER_US = 1e15
 /** Refusals come in bursts, of calls that were under way together: they are one. */
 const ONE_REFUSAL_US = 5e6
 
@@ -20,15 +22,21 @@ export function factorOf(record: LevelRecord, terms: LevelTerms, nowUs: number):
 /**
  * The terms that hold now. `most` is the dearest single permit that is asked for: a limit never falls below what would make it
  * unobtainable. A bucket keeps its tolerance in time and lengthens the interval, so that its burst shrinks with its rate and the
- * share of it that is filled stays the same: ours is then never fuller than the platform's, whatever the factor was meanwhile. A
- * quota is counted, not guessed, and is not adapted.
+ * share of it that is filled stays the same: ours is then never fuller than the platform's, whatever the factor was meanwhile.
  */
 export function adapted<T extends LevelTerms>(terms: T, factor: number, most: number): T {
-  if (factor >= WHOLE || terms.kind === 'quota') return terms
-  if (terms.kind === 'window')
+  if (factor >= WHOLE) return terms
+  if (terms.kind !== 'bucket')
     return { ...terms, limit: Math.max(most, Math.floor((terms.limit * factor) / WHOLE)) }
   const slowerUs = Math.ceil((terms.intervalUs * WHOLE) / factor)
   return { ...terms, intervalUs: Math.min(slowerUs, Math.floor(terms.toleranceUs / most)) }
+}
+
+/** The terms of which others use the rest. Unlike a lower limit, a share may make a dear call unobtainable: it is not ours to give. */
+export function shared<T extends LevelTerms>(terms: T, share: number): T {
+  if (share >= WHOLE) return terms
+  if (terms.kind !== 'bucket') return { ...terms, limit: Math.floor((terms.limit * share) / WHOLE) }
+  return { ...terms, intervalUs: share === 0 ? NEVER_US : Math.ceil((terms.intervalUs * WHOLE) / share) }
 }
 
 /** The record after an upstream's word. */

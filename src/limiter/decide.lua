@@ -5,6 +5,7 @@
 --          field `core` tells. Fields, packed by cmsgpack as arrays:
 --            core             { runId, epoch, last, offset }
 --            turn:<platform>  { cursor, served }
+--            members          { daemon, seen, outUntil, … }
 --            <level>          { kind, epoch, blockedUntil, factor, factorAt, recent, … } and then
 --                             bucket: tat; window: log, pending; quota: ends, used, next
 --          log is { time, units, … }, pending { grant, permits, arrived, charge, by, … }, recent { slot, units, … }.
@@ -41,8 +42,8 @@ end
 
 -- Everything that the question is about, in one read.
 local terms = q.levels
-local names = { 'core', 'turn:' .. q.platform }
-for index, level in ipairs(terms) do names[index + 2] = level.name end
+local names = { 'core', 'turn:' .. q.platform, 'members' }
+for index, level in ipairs(terms) do names[index + 3] = level.name end
 local stored = redis.call('HMGET', KEYS[1], unpack(names))
 local function known(index)
   return stored[index] and cmsgpack.unpack(stored[index]) or nil
@@ -123,7 +124,7 @@ local function openLevel(record, level)
     elseif before and before[ENDS] == starts[at - 1] then
       used = before[NEXT]
     end
-    if seen.endsUs == ends then used = max(used, seen.used) end
+    if seen.endsUs == ends then used = max(used, seen.used) + seen.owed end
     opened[ENDS], opened[USED], opened[NEXT] = ends, used, coming
   end
   return opened
@@ -139,8 +140,8 @@ end
 -- The limit or interval that holds now, beside the terms that do not change.
 local function adapted(level, factor, most)
   local own = { limit = level.limit, intervalUs = level.intervalUs }
-  if factor >= WHOLE or level.kind == 'quota' then return own end
-  if level.kind == 'window' then
+  if factor >= WHOLE then return own end
+  if level.kind ~= 'bucket' then
     own.limit = max(most, floor((level.limit * factor) / WHOLE))
   else
     own.intervalUs = min(ceil((level.intervalUs * WHOLE) / factor), floor(level.toleranceUs / most))
@@ -149,10 +150,18 @@ local function adapted(level, factor, most)
 end
 
 local records, own, touched = {}, {}, {}
-local function openAll(most)
+local function openAll(most, share)
   for index, level in ipairs(terms) do
-    records[index] = openLevel(known(index + 2), level)
-    own[index] = adapted(level, factorOf(records[index], level), most and most[index] or 1)
+    records[index] = openLevel(known(index + 3), level)
+    local limits = adapted(level, factorOf(records[index], level), most and most[index] or 1)
+    if share and share < WHOLE then
+      if level.kind ~= 'bucket' then
+        limits.limit = floor((limits.limit * share) / WHOLE)
+      else
+        limits.intervalUs = share == 0 and 1000000000000000 or ceil((limits.intervalUs * WHOLE) / share)
+      end
+    end
+    own[index] = limits
   end
 end
 
@@ -299,7 +308,7 @@ end
 if q.op == 'levels' then
   openAll()
   local first = floor(now / SLOT_US) - SLOTS + 1
-  local queues = #terms > 0 and redis.call('HMGET', KEYS[2], unpack(names, 3)) or {}
+  local queues = #terms > 0 and redis.call('HMGET', KEYS[2], unpack(names, 4)) or {}
   local answer = {}
   for index, level in ipairs(terms) do
     local record = records[index]
@@ -337,7 +346,9 @@ if q.op == 'learn' or q.op == 'forgive' then
       factor = max(100, floor((before * 7) / 10))
     end
     factor = min(factor, q.cap)
-    if q.blockUs > 0 then record[BLOCKED] = max(record[BLOCKED], now + q.blockUs) end
+    -- Nothing is left, it says: a block, unless we have hardly more ourselves.
+    local blockUs = unitsOf(1) * 20 > capacityOf(1) and max(q.blockUs, q.spentUs) or q.blockUs
+    if blockUs > 0 then record[BLOCKED] = max(record[BLOCKED], now + blockUs) end
     if factor < before or (q.cap < WHOLE and q.cap <= before) then
       record[FACTOR], record[FACTOR_AT] = factor, now
     end
@@ -369,7 +380,59 @@ for _, want in ipairs(wants) do
     most[level + 1] = max(most[level + 1], want.charges[place])
   end
 end
-openAll(most)
+-- Daemons that go on with a share while Redis is away: what they leave.
+local membership, members, share, isMember = q.membership, nil, nil, false
+if membership then
+  local daemon, graceUs, leaseUs = membership.daemon, membership.graceUs, membership.leaseUs
+  local before = not cold and (known(3) or (q.coldStart == 'full' and {})) or nil
+  if not before then
+    before = {}
+    if not membership.leaves then
+      for _ = 1, membership.daemonsMax do
+        before[#before + 1] = ''
+        before[#before + 1] = now - graceUs - 1
+        before[#before + 1] = 0
+      end
+    end
+  end
+  members = {}
+  if membership.leaves then
+    share = 0
+    for i = 1, #before, 3 do
+      if before[i] ~= daemon or before[i + 2] > now then
+        for k = i, i + 2 do members[#members + 1] = before[k] end
+      end
+    end
+  else
+    local mine, nobody
+    for i = 1, #before, 3 do
+      if now - before[i + 1] <= leaseUs or before[i + 2] > now then
+        if before[i] == daemon then mine = #members + 1 end
+        if before[i] == '' and not nobody then nobody = #members + 1 end
+        for k = i, i + 2 do members[#members + 1] = before[k] end
+      end
+    end
+    local outUntil = membership.returned and now + membership.settleUs or 0
+    local place = mine
+    if not place and #members < membership.daemonsMax * 3 then place = #members + 1 end
+    place = place or nobody
+    if place then
+      if mine then outUntil = max(outUntil, members[place + 2]) end
+      members[place], members[place + 1], members[place + 2] = daemon, now, outUntil
+      isMember = true
+    end
+    local away = 0
+    for i = 1, #members, 3 do
+      if now - members[i + 1] > graceUs or members[i + 2] > now then away = away + 1 end
+    end
+    share = floor((WHOLE * max(0, membership.daemonsMax - away)) / membership.daemonsMax)
+  end
+end
+openAll(most, share)
+
+for index, level in ipairs(terms) do
+  if level.kind == 'quota' and level.seen.owed > 0 then touched[index] = true end
+end
 
 -- Acknowledgements first.
 local told = {}
@@ -413,7 +476,7 @@ end
 local others, before, mine, had = {}, {}, {}, {}
 local shared = q.daemon ~= ''
 if shared and #terms > 0 then
-  local queues = redis.call('HMGET', KEYS[2], unpack(names, 3))
+  local queues = redis.call('HMGET', KEYS[2], unpack(names, 4))
   for index in ipairs(terms) do
     local queue = queues[index] and cmsgpack.unpack(queues[index]) or {}
     local waiting = {}
@@ -563,6 +626,7 @@ if units > 0 then
 end
 
 local fields, put = write()
+if members then put('members', members) end
 if units > 0 then
   put(names[2], { cursor, served })
   redis.call('SET', KEYS[3], cmsgpack.pack({ now, granted }), 'PX', REMEMBER_US / 1000)
@@ -661,4 +725,4 @@ for index, level in ipairs(terms) do
     quotas[#quotas + 1] = { index - 1, records[index][ENDS], records[index][USED] }
   end
 end
-return { cold and 1 or 0, verdicts, quotas }
+return { cold and 1 or 0, verdicts, quotas, isMember and 1 or 0 }

@@ -1,5 +1,6 @@
 import { factorOf, learnt } from './adapt.ts'
 import { Level } from './level.ts'
+import { left, type Presence, presence } from './membership.ts'
 import {
   type ChargeQuestion,
   compare,
@@ -20,6 +21,7 @@ import {
   type Changes,
   type LevelRecord,
   type LimiterState,
+  type Opened,
   openCore,
   REMEMBER_US,
   recentUnits,
@@ -33,6 +35,8 @@ export interface Decision {
   readonly quotas: readonly QuotaReading[]
   /** True when this call found nothing to rely on, and began with empty buckets and full windows. */
   readonly cold: boolean
+  /** Whether the daemon has a share to go on with while the store is away. */
+  readonly isMember: boolean
   /** What `apply` has to put into the state. A denial changes nothing but the queues. */
   readonly changes: Changes
 }
@@ -55,8 +59,9 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
   for (const { levels, charges } of wants) {
     for (const [place, level] of levels.entries()) most[level] = Math.max(most[level]!, charges[place]!)
   }
+  const here = presenceOf(state, question, opened)
   const levels = question.levels.map(
-    (terms, index) => new Level(state.levels.get(terms.name), terms, opened, most[index]!),
+    (terms, index) => new Level(state.levels.get(terms.name), terms, opened, most[index]!, here?.share),
   )
   const acks = new Map<number, { grant: string; arrived: number }[]>()
   for (const ack of question.acks) {
@@ -139,7 +144,9 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
     verdicts,
     quotas,
     cold,
+    isMember: here?.isMember ?? false,
     changes: {
+      ...(here === undefined ? {} : { members: here.members }),
       ...(stored ? { core: { ...core, lastUs: nowUs } } : {}),
       levels: changed,
       ...(turns.units > 0 ? { turn: { cursor: turns.cursor, served: turns.served } } : {}),
@@ -147,6 +154,15 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
       queues: daemon === '' ? new Map() : queuesAfter(state, question, nowUs, { turns, verdicts, queues }),
     },
   }
+}
+
+/** The first word of a daemon after a cold start: nobody knows who else is there, unless nobody needs to care. */
+function presenceOf(state: LimiterState, question: DecideQuestion, opened: Opened): Presence | undefined {
+  const { membership, coldStart } = question
+  if (membership === undefined) return undefined
+  const known = opened.cold ? undefined : (state.members ?? (coldStart === 'full' ? [] : undefined))
+  if (!membership.leaves) return presence(known, membership, opened.nowUs)
+  return { members: left(known ?? [], membership.daemon, opened.nowUs), share: 0, isMember: false }
 }
 
 /** How long who can be told nothing better waits. */
@@ -299,16 +315,22 @@ function queuesAfter(
   return after
 }
 
+/** Nothing is left, says the upstream; we have more than a twentieth. */
+const DISAGREES = 20
+
 /** Takes an upstream's word about one level: a block, a lower limit. */
 export function learn(state: LimiterState, question: LearnQuestion, rawUs: number, runId = ''): Changes {
-  return change(state, question, rawUs, runId, (record, terms, nowUs) =>
-    learnt(record, terms, question, nowUs),
-  )
+  return change(state, question, rawUs, runId, (level, terms, nowUs) => {
+    const { blockUs, spentUs } = question
+    const disagrees = level.units * DISAGREES > level.capacity
+    const word = { ...question, blockUs: disagrees ? Math.max(blockUs, spentUs) : blockUs }
+    return learnt(level.record, terms, word, nowUs)
+  })
 }
 
 /** Lifts a block and restores the whole limit. */
 export function forgive(state: LimiterState, question: ForgiveQuestion, rawUs: number, runId = ''): Changes {
-  return change(state, question, rawUs, runId, (record) => ({
+  return change(state, question, rawUs, runId, ({ record }) => ({
     ...record,
     blockedUntilUs: 0,
     factor: 1000,
@@ -321,14 +343,14 @@ function change(
   question: LearnQuestion | ForgiveQuestion,
   rawUs: number,
   runId: string,
-  made: (record: LevelRecord, terms: LearnQuestion['levels'][number], nowUs: number) => LevelRecord,
+  made: (level: Level, terms: LearnQuestion['levels'][number], nowUs: number) => LevelRecord,
 ): Changes {
   const opened = openCore(state.core, question, rawUs, runId)
   const terms = question.levels[0]!
-  const { record } = new Level(state.levels.get(terms.name), terms, opened, 1)
+  const level = new Level(state.levels.get(terms.name), terms, opened)
   return {
     core: { ...opened.core, lastUs: opened.nowUs },
-    levels: new Map([[terms.name, made(record, terms, opened.nowUs)]]),
+    levels: new Map([[terms.name, made(level, terms, opened.nowUs)]]),
     queues: new Map(),
   }
 }
@@ -341,7 +363,7 @@ export function charge(
   runId = '',
 ): { remaining: number; waitUs: number; changes: Changes } {
   const opened = openCore(state.core, question, rawUs, runId)
-  const levels = question.levels.map((terms) => new Level(state.levels.get(terms.name), terms, opened, 1))
+  const levels = question.levels.map((terms) => new Level(state.levels.get(terms.name), terms, opened))
   for (const [index, level] of levels.entries()) level.charge(question.charges[index]!, 1, '')
   const changed = question.levels.map(({ name }, index) => [name, levels[index]!.record] as const)
   return {
@@ -365,7 +387,7 @@ export function levels(
   const opened = openCore(state.core, question, rawUs, runId)
   const { core, nowUs } = opened
   return question.levels.map((terms) => {
-    const level = new Level(state.levels.get(terms.name), terms, opened, 1)
+    const level = new Level(state.levels.get(terms.name), terms, opened)
     const { record } = level
     let waiting = 0
     for (const one of state.queues.get(terms.name) ?? []) if (one.untilUs > nowUs) waiting += one.permits

@@ -1,4 +1,4 @@
-import { adapted, factorOf } from './adapt.ts'
+import { adapted, factorOf, shared } from './adapt.ts'
 import { bucketUnits, bucketWait, taken } from './bucket.ts'
 import type { LevelTerms } from './question.ts'
 import { addRecent, type LevelRecord, type Opened, openLevel } from './state.ts'
@@ -15,13 +15,13 @@ export class Level {
   readonly #opened: LevelRecord
   #record: LevelRecord
 
-  /** `most`: the dearest single permit that is asked for. */
-  constructor(known: LevelRecord | undefined, terms: LevelTerms, opened: Opened, most: number) {
+  /** `most`: the dearest single permit that is asked for. `share`: thousandths of the limit that others leave. */
+  constructor(known: LevelRecord | undefined, terms: LevelTerms, opened: Opened, most = 1, share = 1000) {
     this.#nowUs = opened.nowUs
     this.#rawUs = opened.rawUs
     this.#opened = openLevel(known, terms, opened)
     this.#record = this.#opened
-    this.#terms = adapted(terms, factorOf(this.#record, terms, opened.nowUs), most)
+    this.#terms = shared(adapted(terms, factorOf(this.#record, terms, opened.nowUs), most), share)
   }
 
   get terms(): LevelTerms {
@@ -34,7 +34,8 @@ export class Level {
 
   /** The record, when something was put into it. */
   get changed(): LevelRecord | undefined {
-    return this.#record === this.#opened ? undefined : this.#record
+    const isOwed = this.#terms.kind === 'quota' && this.#terms.seen.owed > 0
+    return this.#record === this.#opened && !isOwed ? undefined : this.#record
   }
 
   get blockedUs(): number {

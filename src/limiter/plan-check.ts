@@ -2,10 +2,12 @@ import { MillraceError } from '../job/errors.ts'
 import { isTimeZone } from './calendar.ts'
 import {
   type BucketLimit,
+  chargeOf,
   credentialLevel,
   endpointLevel,
   GLOBAL_LEVEL,
   type LimitPlan,
+  levelsOf,
   ownBurst,
   type PlannedLevel,
   platformLevel,
@@ -66,6 +68,24 @@ export function utilisationProblems(plan: LimitPlan, latencyMs: number): readonl
     )
   }
   return problems
+}
+
+/** The calls that a level could never grant, because one costs more than it holds; in plain sentences. */
+export function costProblems(
+  plan: LimitPlan,
+  calls: readonly { readonly platform: string; readonly endpoint: string; readonly cost: number }[],
+): readonly string[] {
+  return calls.flatMap(({ cost, ...call }) =>
+    levelsOf(plan, call).flatMap((level) => {
+      const holds =
+        level.kind === 'bucket' ? Math.floor(ownBurst(level.limit, plan.arrivalJitterMs)) : level.limit.limit
+      const charge = chargeOf(level, cost)
+      if (charge <= holds) return []
+      return [
+        `${level.name} holds ${holds} units; expected at least ${charge}, which one ${call.endpoint} costs.`,
+      ]
+    }),
+  )
 }
 
 /** Every level that the plan names, the defaults included; those of credentials under the name `*`. */

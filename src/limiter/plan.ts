@@ -190,6 +190,27 @@ export function ownBurst(limit: BucketLimit, arrivalJitterMs: number): number {
   return limit.burst - (limit.rate * arrivalJitterMs) / 1000
 }
 
+/** Until whatever was granted has left every window, and an empty bucket is full. Quotas are counted on. */
+export function settlingMs(plan: LimitPlan): number {
+  const credentials = Object.values(plan.credentials ?? {})
+  const windows = [
+    plan.defaultEndpoint,
+    ...Object.values(plan.endpoints).flatMap((one) => Object.values(one)),
+  ]
+  const buckets = [
+    plan.global,
+    ...Object.values(plan.platforms),
+    ...(plan.defaultPlatform ? [plan.defaultPlatform] : []),
+  ]
+  for (const limit of credentials) {
+    if ('rate' in limit) buckets.push(limit)
+    else windows.push(limit)
+  }
+  const longest = Math.max(...windows.map(({ windowMs }) => windowMs))
+  const slowest = Math.max(...buckets.map(({ rate, burst }) => (burst * 1000) / rate))
+  return Math.max(plan.grantTimeoutMs + longest, slowest)
+}
+
 /**
  * One daemon's part of every limit, for daemons that do not know of each other. `share` is in (0, 1]; bursts, windows and quotas
  * are rounded down, so the parts never add up to more than the whole. May yield a plan that `checkPlan` refuses.

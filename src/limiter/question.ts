@@ -38,8 +38,8 @@ export interface QuotaTerms {
   readonly startsUs: readonly number[]
   /** A grant this close to the end of a period counts in the next one too. */
   readonly overlapUs: number
-  /** What the daemon last knew of a period. */
-  readonly seen: { readonly endsUs: number; readonly used: number }
+  /** What the daemon last knew of a period, and what it has used since without the store. */
+  readonly seen: { readonly endsUs: number; readonly used: number; readonly owed: number }
   readonly stepUs: number
 }
 
@@ -63,8 +63,25 @@ export interface WantTerms {
   readonly waiting: number
 }
 
+/** Who asks, among daemons that each go on with a share of the limits while the store is away. */
+export interface MembershipTerms {
+  readonly daemon: string
+  readonly daemonsMax: number
+  /** Whoever has not been heard of for longer is taken to be away, and to use its share. */
+  readonly graceUs: number
+  /** For this long at most. */
+  readonly leaseUs: number
+  /** Until what was sent has left every window, and an emptied bucket is full again. */
+  readonly settleUs: number
+  /** It has used its share since it was last heard. */
+  readonly returned: boolean
+  /** It stops: it will use nothing. */
+  readonly leaves: boolean
+}
+
 export interface DecideQuestion extends Terms {
   readonly op: 'decide'
+  readonly membership?: MembershipTerms | undefined
   readonly id: string
   /** Who asks, and for which platform; empty when it is alone, and has nobody to share with. */
   readonly daemon: string
@@ -84,6 +101,7 @@ export interface DecideQuestion extends Terms {
 export interface LearnQuestion extends Terms {
   readonly op: 'learn'
   readonly blockUs: number
+  readonly spentUs: number
   readonly rejected: boolean
   /** Thousandths of the limit; 1000: no word about it. */
   readonly cap: number

@@ -12,6 +12,7 @@ import {
   ownBurst,
   type PlannedLevel,
   platformLevels,
+  settlingMs,
 } from './plan.ts'
 import { NAME } from './plan-check.ts'
 import {
@@ -25,6 +26,7 @@ import {
   type LevelReading,
   type LevelsQuestion,
   type LevelTerms,
+  type MembershipTerms,
   type QuotaReading,
   type QuotaTerms,
   type Verdict,
@@ -50,8 +52,14 @@ export interface Compiled {
   readonly order: readonly number[]
 }
 
-/** Quotas as the daemon saw them last, by level name. */
-type Seen = { endsUs: number; used: number }
+/** Daemons that go on with a share each while the store is away; see fixed-share. */
+export interface MembershipOptions {
+  readonly daemonsMax: number
+  readonly graceMs: number
+  readonly leaseMs: number
+}
+
+type Seen = QuotaTerms['seen']
 
 /**
  * Puts what is asked of a limiter into a decider's terms, and its answers into the port's words. Remembers what was seen of
@@ -67,20 +75,32 @@ export class Questions {
   readonly #calendars = new Map<string, readonly number[]>()
   readonly #seen = new Map<string, Seen>()
   readonly #credentials = new Map<string, Set<string>>()
+  readonly #membership: MembershipOptions | undefined
+  /** The daemon has used its share since the store was last asked. */
+  returned = false
 
   /** `daemon` names this one among those that share the limits; empty when it is alone. `nowMs`: Unix ms, for calendars. */
-  constructor(plan: LimitPlan, options: { coldStart: ColdStart; daemon?: string; nowMs?: () => number }) {
+  constructor(
+    plan: LimitPlan,
+    options: {
+      coldStart: ColdStart
+      daemon?: string
+      membership?: MembershipOptions | undefined
+      nowMs?: () => number
+    },
+  ) {
     this.#plan = plan
     this.#coldStart = options.coldStart
     this.#daemon = options.daemon ?? ''
+    this.#membership = options.membership
     this.#nowMs = options.nowMs ?? Date.now
   }
 
   /**
    * Throws MillraceError `LIMIT_DEMAND`, kind `usage`, for a demand that can never be granted or is out of bounds. `everywhere`: costs
-   * are taken from every level, also from those that count requests.
+   * are taken from every level, also from those that count requests. `leaves`: it is the daemon's last.
    */
-  decide(demand: Demand, { everywhere = false } = {}): Compiled {
+  decide(demand: Demand, { everywhere = false, leaves = false } = {}): Compiled {
     const { requestId, platform, wants, acks, permitsMax = COUNT_MAX * WANTS_MAX } = demand
     if (requestId.length < 1 || requestId.length > ID_LENGTH_MAX)
       throw refused(`requestId has ${requestId.length} characters; expected 1 to ${ID_LENGTH_MAX}`)
@@ -111,6 +131,9 @@ export class Questions {
       order,
       question: {
         op: 'decide',
+        ...(this.#membership === undefined
+          ? {}
+          : { membership: this.#membershipTerms(this.#membership, leaves) }),
         coldStart: this.#coldStart,
         platform,
         levels: list.terms,
@@ -139,8 +162,8 @@ export class Questions {
 
   learn(target: LimitTarget, advice: Advice): LearnQuestion {
     const { platform } = target
-    const { blockMs = 0, rejected = false, share = 1, policy } = advice
-    if (!(blockMs >= 0)) throw refused(`a block of ${blockMs} ms; expected 0 or more`)
+    const { blockMs = 0, spentMs = 0, rejected = false, share = 1, policy } = advice
+    if (!(blockMs >= 0 && spentMs >= 0)) throw refused(`a block of ${blockMs} ms; expected 0 or more`)
     const level = this.#targetOf(target)
     const list = this.#list(platform)
     list.add(level)
@@ -152,6 +175,7 @@ export class Questions {
       levels: list.terms,
       // A header may say anything; longer than a month is taken for a month.
       blockUs: Math.ceil(Math.min(blockMs, BLOCK_MS_MAX) * 1000),
+      spentUs: Math.ceil(Math.min(spentMs, BLOCK_MS_MAX) * 1000),
       rejected,
       cap: Math.max(1, Math.min(1000, Math.floor(1000 * Math.min(share, stated)))),
     }
@@ -198,8 +222,23 @@ export class Questions {
 
   /** What an answer said about quotas: told again with the next questions. */
   saw(question: DecideQuestion, quotas: readonly QuotaReading[]): void {
-    for (const { level, endsUs, used } of quotas)
-      this.#seen.set(question.levels[level]!.name, { endsUs, used })
+    for (const { level, endsUs, used } of quotas) {
+      const terms = question.levels[level]!
+      const told = terms.kind === 'quota' ? terms.seen.owed : 0
+      const owed = Math.max(0, (this.#seen.get(terms.name)?.owed ?? 0) - told)
+      this.#seen.set(terms.name, { endsUs, used, owed })
+    }
+  }
+
+  /** Units of a quota that the daemon has used without the store. */
+  owe(level: string, units: number): void {
+    const seen = this.#seen.get(level)
+    if (seen !== undefined) this.#seen.set(level, { ...seen, owed: seen.owed + units })
+  }
+
+  /** What the daemon last knew to be used of a quota. */
+  usedOf(level: string): number {
+    return this.#seen.get(level)?.used ?? 0
   }
 
   /** Readings in the port's words, in the question's order. */
@@ -220,6 +259,18 @@ export class Questions {
         waiting: reading.waiting,
       }
     })
+  }
+
+  #membershipTerms({ daemonsMax, graceMs, leaseMs }: MembershipOptions, leaves: boolean): MembershipTerms {
+    return {
+      daemon: this.#daemon,
+      daemonsMax,
+      graceUs: graceMs * 1000,
+      leaseUs: leaseMs * 1000,
+      settleUs: Math.ceil(settlingMs(this.#plan) * 1000),
+      returned: this.returned,
+      leaves,
+    }
   }
 
   #list(platform: string): LevelList {
@@ -280,7 +331,7 @@ export class Questions {
   }
 }
 
-const UNSEEN: Seen = { endsUs: 0, used: 0 }
+const UNSEEN: Seen = { endsUs: 0, used: 0, owed: 0 }
 
 /** The levels of one question, each once. */
 class LevelList {
@@ -395,18 +446,21 @@ function rateOf(terms: LevelTerms): number {
   return (terms.limit * 1e6) / (terms.startsUs[2]! - terms.startsUs[1]!)
 }
 
+/** A policy over much more time than ours is a quota: it says how many, not how fast. */
+const PACE_WINDOWS_MAX = 10
+
 /**
  * The share of our limit that a stated one sustains. A policy over less time than ours says nothing about ours: 10 in any second do
  * not forbid 60 a minute.
  */
 function statedShare(level: PlannedLevel, policy: { limit: number; windowMs: number }): number {
   const stated = policy.limit / policy.windowMs
-  if (!(stated > 0)) return 1
-  if (level.kind === 'window')
-    return policy.windowMs < level.limit.windowMs * 0.99
-      ? 1
-      : stated / (level.limit.limit / level.limit.windowMs)
-  return level.kind === 'bucket' && policy.windowMs >= STEP_MS ? stated / (level.limit.rate / 1000) : 1
+  if (!(stated > 0) || level.kind === 'quota') return 1
+  const ours = level.kind === 'window' ? level.limit.limit / level.limit.windowMs : level.limit.rate / 1000
+  const windowMs = level.kind === 'window' ? level.limit.windowMs : STEP_MS
+  return policy.windowMs < windowMs * 0.99 || policy.windowMs > windowMs * PACE_WINDOWS_MAX
+    ? 1
+    : stated / ours
 }
 
 function laneOf(endpoint: string, credential: string | undefined): string {

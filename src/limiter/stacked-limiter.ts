@@ -9,7 +9,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { LimitPlan } from './plan.ts'
 import { checkPlan } from './plan-check.ts'
 import type { ColdStart, LevelReading, Question, QuotaReading, Verdict } from './question.ts'
-import { type Compiled, Questions } from './questions.ts'
+import { type Compiled, type MembershipOptions, Questions } from './questions.ts'
 import { createClient, RedisLink, type RedisLinkOptions } from './redis-link.ts'
 
 export interface StackedLimiterOptions {
@@ -22,6 +22,8 @@ export interface StackedLimiterOptions {
   readonly coldStart?: ColdStart
   /** What `consume` and its kin of rate-limiter-flexible ask while Redis is away. Default: they reject. */
   readonly insuranceLimiter?: RateLimiterAbstract
+  /** Among how many daemons each has a share to go on with while Redis is away; see fixed-share. Default: none has. */
+  readonly membership?: MembershipOptions | undefined
   readonly metrics: Metrics
   readonly log: Log
 }
@@ -60,10 +62,11 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
   readonly #link: RedisLink
   readonly #client: Scripted
   readonly #prefix: string
+  #isMember = false
 
   /** Throws MillraceError `LIMIT_PLAN` for a plan or prefix that cannot work. Does no I/O. */
   constructor(options: StackedLimiterOptions) {
-    const { plan, redis, coldStart = 'empty', insuranceLimiter } = options
+    const { plan, redis, coldStart = 'empty', insuranceLimiter, membership } = options
     checkPlan(plan)
     if (!/^[^{}\s]{1,100}$/.test(redis.keyPrefix)) {
       throw new MillraceError(
@@ -87,13 +90,18 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     this.#link = new RedisLink(client, redis, options.log)
     this.#prefix = `{${redis.keyPrefix}}`
     this.#plan = plan
-    this.#questions = new Questions(plan, { coldStart, daemon: randomUUID() })
+    this.#questions = new Questions(plan, { coldStart, daemon: randomUUID(), membership })
     this.#metrics = options.metrics
     this.#log = options.log
   }
 
   get healthy(): boolean {
     return this.#link.healthy
+  }
+
+  /** Whether this daemon has a share to go on with, as Redis said last. */
+  get isMember(): boolean {
+    return this.#isMember
   }
 
   /** Connects; rejects with ServiceAwayError when Redis does not answer in time, and may then be called again. */
@@ -105,9 +113,21 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     return this.#link.stop()
   }
 
-  async decide(demand: Demand): Promise<readonly Grant[]> {
-    const compiled = this.#questions.decide(demand)
+  /** `leaves`: the last call of a daemon that has a share to go on with, and will not. */
+  async decide(demand: Demand, options: { leaves?: boolean } = {}): Promise<readonly Grant[]> {
+    const compiled = this.#questions.decide(demand, options)
     return this.#questions.grantsOf(demand, compiled, await this.#decide(compiled))
+  }
+
+  /** For the next calls: whether this daemon has used its share, and what it has used of quotas, since Redis was last asked. */
+  tellReturned(returned: boolean, owed: ReadonlyMap<string, number> = new Map()): void {
+    this.#questions.returned = returned
+    for (const [level, units] of owed) this.#questions.owe(level, units)
+  }
+
+  /** Units of a quota that were used when Redis was last asked. */
+  usedOf(level: string): number {
+    return this.#questions.usedOf(level)
   }
 
   async learn(target: LimitTarget, advice: Advice): Promise<void> {
@@ -199,12 +219,14 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     let outcome = 'error'
     try {
       // The script's own shape: whether it began anew, four whole numbers for each want, three for each quota.
-      const [cold, verdicts, quotas] = (await this.#ask(question)) as [
+      const [cold, verdicts, quotas, isMember] = (await this.#ask(question)) as [
         number,
         [number, number, number, number][],
         [number, number, number][],
+        number,
       ]
       outcome = 'ok'
+      this.#isMember = isMember === 1
       if (cold === 1) this.#tellColdStart()
       this.#questions.saw(
         question,

@@ -1,3 +1,4 @@
+import type { Member } from './membership.ts'
 import type { LevelTerms, Question } from './question.ts'
 
 /**
@@ -15,6 +16,8 @@ export interface LimiterState {
   readonly answers: Map<string, Answered>
   /** By level name: daemons that it holds back, in the order in which they came. Says nothing of what was granted. */
   readonly queues: Map<string, readonly Waiting[]>
+  /** Daemons that have a share to go on with; see membership. */
+  members?: readonly Member[] | undefined
 }
 
 export interface CoreState {
@@ -118,6 +121,7 @@ export interface Changes {
   readonly turn?: Turn
   readonly answered?: Answered
   readonly queues: ReadonlyMap<string, readonly Waiting[]>
+  readonly members?: readonly Member[]
 }
 
 const ANSWERS_MAX = 4096
@@ -130,8 +134,9 @@ export function emptyState(): LimiterState {
 
 /** Puts what a decision changed into the state it was taken on. */
 export function apply(state: LimiterState, question: Question, changes: Changes): void {
-  const { core, levels, turn, answered, queues } = changes
+  const { core, levels, turn, answered, queues, members } = changes
   if (core !== undefined) state.core = core
+  if (members !== undefined) state.members = members
   for (const [name, level] of levels) state.levels.set(name, level)
   for (const [name, queue] of queues) state.queues.set(name, queue)
   if (turn !== undefined) state.turns.set(question.platform, turn)
@@ -242,7 +247,7 @@ function period(
   let next = 0
   if (known !== undefined && known.endsUs >= endsUs) ({ endsUs, used, next } = known)
   else if (known !== undefined && known.endsUs === startsUs[at - 1]) used = known.next
-  if (seen.endsUs === endsUs) used = Math.max(used, seen.used)
+  if (seen.endsUs === endsUs) used = Math.max(used, seen.used) + seen.owed
   return { endsUs, used, next }
 }
 

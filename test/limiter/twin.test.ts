@@ -95,6 +95,10 @@ const action = fc.oneof(
       wants,
       daemon: fc.constantFrom(...DAEMONS),
       permitsMax: fc.constantFrom(undefined, undefined, 0, 3, 10),
+      // It has used its share since, or stops; and what it owes.
+      returned: fc.constantFrom(false, false, true),
+      leaves: fc.constantFrom(false, false, false, true),
+      owes: fc.constantFrom(0, 0, 0, 5),
       // Which of the grants so far are acknowledged, by their place from the end, and how many of them.
       acks: fc.array(fc.record({ back: fc.nat(12), arrived: fc.integer({ min: 1, max: 9 }) }), {
         maxLength: 5,
@@ -109,6 +113,7 @@ const action = fc.oneof(
       kind: fc.constantFrom('learn' as const, 'learn' as const, 'forgive' as const),
       platform,
       endpoint: fc.option(endpoint, { nil: undefined }),
+      spentMs: fc.option(fc.integer({ min: 0, max: 3_000 }), { nil: undefined }),
       blockMs: fc.option(fc.integer({ min: 0, max: 3_000 }), { nil: undefined }),
       rejected: fc.boolean(),
       share: fc.constantFrom(undefined, undefined, 0.07, 0.5, 0.933),
@@ -151,7 +156,10 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
   const past: { question: Question; grants: Named[] }[] = []
   let nowUs = startMs * 1000
   const fleet = new Map(
-    DAEMONS.map((daemon) => [daemon, new Questions(PLAN, { coldStart, daemon, nowMs: () => nowUs / 1000 })]),
+    DAEMONS.map((daemon) => {
+      const membership = daemon === '' ? undefined : { daemonsMax: 2, graceMs: 3_000, leaseMs: 65_000 }
+      return [daemon, new Questions(PLAN, { coldStart, daemon, membership, nowMs: () => nowUs / 1000 })]
+    }),
   )
   const ask = async (question: Question, runId: string) => {
     const used = [levelsKey, queuesKey]
@@ -191,6 +199,9 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
         })
         const repeated = action.repeat === undefined ? undefined : past.at(-1 - action.repeat)?.question
         const { permitsMax } = action
+        questions.returned = action.returned
+        if (action.owes > 0) questions.owe(`quota:${action.platform}`, action.owes)
+        if (action.owes > 0) questions.owe(`quota:${action.platform}/main`, action.owes)
         const demand = {
           requestId: `r${index}`,
           platform: action.platform,
@@ -198,14 +209,14 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
           acks,
           permitsMax,
         }
-        const { question: fresh, order } = questions.decide(demand)
+        const { question: fresh, order } = questions.decide(demand, action)
         const question = repeated?.op === 'decide' ? repeated : fresh
-        const { verdicts, quotas, cold, changes } = decide(state, question, nowUs, runId)
+        const { verdicts, quotas, cold, isMember, changes } = decide(state, question, nowUs, runId)
         apply(state, question, changes)
         questions.saw(question, quotas)
         const expected = verdicts.map((v) => [v.granted, v.waitUs, v.level, v.remaining])
         const used = quotas.map(({ level, endsUs, used }) => [level, endsUs, used])
-        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used])
+        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used, isMember ? 1 : 0])
         if (question === fresh) {
           const grants = order.flatMap((want, place) => {
             const { endpoint, credential } = action.wants[want]!
@@ -248,6 +259,8 @@ function packed(state: LimiterState): Record<string, unknown> {
     const { runId, epochUs, lastUs, offsetUs } = state.core
     fields.core = [runId, text(epochUs), text(lastUs), text(offsetUs)]
   }
+  if (state.members !== undefined)
+    fields.members = state.members.flatMap((one) => [one.daemon, text(one.seenUs), text(one.outUntilUs)])
   for (const [name, { cursor, served }] of state.turns) fields[`turn:${name}`] = [cursor, text(served)]
   for (const [name, level] of state.levels) {
     fields[name] = [
