@@ -7,10 +7,12 @@ import { z } from 'zod'
 import { FetchEngine } from '../src/fetch/engine.ts'
 import { isPermitLate } from '../src/fetch/errors.ts'
 import { readJson, sampleOf } from '../src/fetch/json.ts'
+import { adviceOf } from '../src/fetch/rate-headers.ts'
 import { retryAfterMs } from '../src/fetch/retry-after.ts'
 import type { Publisher } from '../src/job/record.ts'
 import type { RowSink } from '../src/job/row.ts'
 import { MemoryLimiter } from '../src/limiter/memory-limiter.ts'
+import { AdviceRelay } from '../src/pipeline/advice-relay.ts'
 import { Completion } from '../src/pipeline/completion.ts'
 import { DeadBreaker } from '../src/pipeline/dead-breaker.ts'
 import { PermitDesk } from '../src/pipeline/permit-desk.ts'
@@ -72,11 +74,12 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
   })
   const desk = new PermitDesk(limiter, metrics, log, { useWithinMs: 500, room: () => fetcher.room(origin) })
   const retry = { attemptsMax: 3, baseMs: 100, ceilingMs: 1_000, inPlaceMaxMs: 5_000, throttledMax: 10 }
-  const reader = { readJson, sampleOf, retryAfterMs }
+  const reader = { readJson, sampleOf, retryAfterMs, adviceOf }
+  const relay = new AdviceRelay(limiter, log)
   const upstream = new Upstream(
     platform,
     { origin, credentials: {} },
-    { desk, fetcher, limiter, reader, metrics, log, retry, isLate: isPermitLate },
+    { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate },
   )
   const engine = new Pipeline({
     upstreams: new Map([['bench', upstream]]),

@@ -5,6 +5,7 @@ import { secretsOf } from './config/secrets.ts'
 import { FetchEngine } from './fetch/engine.ts'
 import { isPermitLate } from './fetch/errors.ts'
 import { readJson, sampleOf } from './fetch/json.ts'
+import { adviceOf } from './fetch/rate-headers.ts'
 import { retryAfterMs } from './fetch/retry-after.ts'
 import { MillraceError } from './job/errors.ts'
 import { fetchOptionsOf } from './parts/fetch.ts'
@@ -16,6 +17,7 @@ import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
+import { AdviceRelay } from './pipeline/advice-relay.ts'
 import { Completion } from './pipeline/completion.ts'
 import { DeadBreaker } from './pipeline/dead-breaker.ts'
 import { drain } from './pipeline/drain.ts'
@@ -130,10 +132,12 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     readJson: (body: Buffer) => readJson(body, { redact }),
     sampleOf: (body: Buffer) => sampleOf(body, redact),
     retryAfterMs,
+    adviceOf,
   }
+  const relay = new AdviceRelay(limiter, log)
   const upstreams = new Map<string, Upstream>()
   for (const { platform, origin, credentials } of platforms) {
-    const ports = { desk, fetcher, limiter, reader, metrics, log, retry, isLate: isPermitLate }
+    const ports = { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate }
     upstreams.set(platform.name, new Upstream(platform, { origin, credentials }, ports))
     if (credentials !== null) continue
     desk.pause(platform.name, 'it has no credentials')

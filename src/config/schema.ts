@@ -62,7 +62,15 @@ const kafka = z
 
 const redis = z
   .strictObject({
-    url: text.default('redis://127.0.0.1:6379').describe('redis:// or rediss:// address.'),
+    url: text
+      .default('redis://127.0.0.1:6379')
+      .describe('redis:// or rediss:// address; of a cluster, that of any node.'),
+    cluster: z
+      .preprocess(listed, z.array(text))
+      .optional()
+      .describe(
+        'For a Redis Cluster: addresses of its other nodes, as many as are worth asking. `[]` will do.',
+      ),
     username: text.optional().describe('ACL user.'),
     password: text.optional(),
     tls: tls.default(false),
@@ -99,13 +107,35 @@ const store = z
   ])
   .describe('Where pictures go. Left out: a folder in `data`.')
 
+const counts = z
+  .enum(['requests', 'units'])
+  .optional()
+  .describe('Whether a call counts as one, or by the cost that its adapter declares.')
 const bucket = z.strictObject({
   rate: z.number().gt(0).max(1e6).describe('Requests a second, sustained.'),
   burst: z.int().min(1).max(1e6).describe('Requests that may come at once.'),
+  counts,
 })
 const window = z.strictObject({
   limit: z.int().min(1).max(1e6).describe('Requests in any window.'),
   window: duration({ min: '100ms', max: '1d' }).prefault('60s'),
+  mode: z
+    .enum(['causal', 'bounded'])
+    .default('causal')
+    .describe(
+      '`causal` waits for the reply before a slot is counted down: right whatever the network does. `bounded` trusts `jitter`.',
+    ),
+  counts,
+})
+const quota = z.strictObject({
+  limit: z.int().min(1).max(1e9).describe('Units in a period.'),
+  period: z.enum(['hour', 'day', 'week', 'month']).default('day'),
+  time_zone: text.default('UTC').describe('IANA name of where the period begins at midnight.'),
+  counts,
+  per: z
+    .enum(['credential', 'platform'])
+    .default('credential')
+    .describe('Whether every credential has its own.'),
 })
 const DEFAULT_BUCKETS = {
   instagram: { rate: 3, burst: 200 },
@@ -116,6 +146,12 @@ const DEFAULT_WINDOWS = {
   instagram: { user_profile: { limit: 30 }, user_media: { limit: 20 }, media_details: { limit: 60 } },
   youtube: { channel: { limit: 100 }, videos: { limit: 50 } },
   tiktok: { user_info: { limit: 25 } },
+}
+
+/** As published; Google and TikTok raise them on request. */
+const DEFAULT_QUOTAS = {
+  youtube: { limit: 10_000, time_zone: 'America/Los_Angeles' },
+  tiktok: { limit: 1_000, time_zone: 'UTC', counts: 'requests' },
 }
 
 /** Merges the user's entries over the defaults, name by name, so that changing one limit keeps the others. */
@@ -147,6 +183,14 @@ const limits = z
         z.record(text, z.record(text, window)),
       )
       .prefault({}),
+    credentials: z
+      .record(text, z.union([bucket, window]))
+      .default({})
+      .describe('By platform: what every credential may do on its own, as a rate and burst or as a window.'),
+    quotas: z
+      .preprocess(over(DEFAULT_QUOTAS), z.record(text, z.union([z.literal(false), quota])))
+      .prefault({})
+      .describe('By platform: how much a calendar period allows. `false`: there is no such quota.'),
     default_platform: bucket
       .prefault({ rate: 1, burst: 10 })
       .describe('For platforms of your own that have no limit here.'),
@@ -156,6 +200,23 @@ const limits = z
       .default('empty')
       .describe(
         'How to begin when nothing is known of what was sent before: `empty` waits one window, `full` trusts that nobody has called.',
+      ),
+    redis_away: z
+      .enum(['pause', 'share'])
+      .default('pause')
+      .describe(
+        'While Redis is away: `pause` fetches nothing; `share` goes on with limit ÷ `daemons_max`, rounded down, after a while.',
+      ),
+    daemons_max: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(10)
+      .describe('The most daemons there will be, for `redis_away: share`. Who comes beyond it has no share.'),
+    latency: duration({ min: '1ms', max: '5m' })
+      .prefault('500ms')
+      .describe(
+        'How long the platforms take to begin a reply. A window that cannot reach 95% of its limit with it is refused at start.',
       ),
     jitter: duration({ min: '1ms', max: '30s' })
       .prefault('1s')

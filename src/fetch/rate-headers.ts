@@ -18,9 +18,9 @@ const PACE_WINDOW_MS_MAX = 60 * 60 * 1000
  * Header names in lower case. After draft-ietf-httpapi-ratelimit-headers-11 (May 2026), its older spellings, `X-RateLimit-*` in
  * both spellings, and RFC 9110; see service-limits and retry-after for what is read.
  *
- * `blockMs`, more than 0 and at most `WAIT_MS_MAX`: what `Retry-After` asks for, which wins; else, of the limits that are said to
- * have nothing left, the longest time until there is more. Where either is not said there is no block, unlike after a refusal (see
- * retry-after): one call that is refused costs less than a day of waiting for nothing.
+ * `blockMs`, more than 0 and at most `WAIT_MS_MAX`: what `Retry-After` asks for. Else `spentMs`, bounded alike: of the limits that are
+ * said to have nothing left, the longest time until there is more. Where either is not said there is none, unlike after a refusal
+ * (see retry-after): one call that is refused costs less than a day of waiting for nothing.
  *
  * `policy`: of several, the one with the lowest sustained rate q/w among those over an hour or less, because whoever keeps that
  * pace keeps the others in the long run; of equal ones the one over the longest window, which says the most. Only where all are
@@ -29,14 +29,17 @@ const PACE_WINDOW_MS_MAX = 60 * 60 * 1000
  * Limits on anything but requests (`content-bytes`, `concurrent-requests`) are not ours to keep and are passed over.
  */
 export function adviceOf(headers: Headers, nowMs: number): Advice | undefined {
-  const asked =
-    retryAfterFieldMs(headers, nowMs) ??
-    longestWaitMs(serviceLimitsOf(headers, nowMs), waitMs) ??
-    waitMs(commonLimitOf(headers, nowMs))
-  const blockMs = boundedWaitMs(asked ?? 0)
+  const blockMs = boundedWaitMs(retryAfterFieldMs(headers, nowMs) ?? 0)
+  const spentMs = boundedWaitMs(
+    longestWaitMs(serviceLimitsOf(headers, nowMs), waitMs) ?? waitMs(commonLimitOf(headers, nowMs)) ?? 0,
+  )
   const policy = slowest(headers)
-  if (blockMs === 0 && policy === undefined) return undefined
-  return { ...(blockMs === 0 ? {} : { blockMs }), ...(policy === undefined ? {} : { policy }) }
+  if (blockMs === 0 && spentMs === 0 && policy === undefined) return undefined
+  return {
+    ...(blockMs === 0 ? {} : { blockMs }),
+    ...(spentMs === 0 || blockMs > 0 ? {} : { spentMs }),
+    ...(policy === undefined ? {} : { policy }),
+  }
 }
 
 function waitMs(limit: ServiceLimit): number | undefined {

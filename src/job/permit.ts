@@ -121,6 +121,11 @@ export interface LimitTarget {
 export interface Advice {
   /** Send nothing for this long, ms from now. */
   readonly blockMs?: number | undefined
+  /**
+   * By its own count nothing is left for this long, ms from now. As good as a block, unless our count says nearly the same: whoever
+   * uses a limit to the full hears it with every reply.
+   */
+  readonly spentMs?: number | undefined
   /** It refused a call that was within our limits. */
   readonly rejected?: boolean | undefined
   /** Use no more than this share of our limit, (0, 1]. */

@@ -1,8 +1,10 @@
 import type { Config } from '../config/schema.ts'
+import { MillraceError } from '../job/errors.ts'
 import type { Limiter } from '../job/permit.ts'
+import { FixedShare, membershipOf } from '../limiter/fixed-share.ts'
 import { MemoryLimiter } from '../limiter/memory-limiter.ts'
-import { type LimitPlan, sharePlan } from '../limiter/plan.ts'
-import { checkPlan } from '../limiter/plan-check.ts'
+import { type LimitPlan, type QuotaLimit, sharePlan, type WindowLimit } from '../limiter/plan.ts'
+import { checkPlan, utilisationProblems } from '../limiter/plan-check.ts'
 import { StackedLimiter } from '../limiter/stacked-limiter.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -10,52 +12,70 @@ import { tlsOf } from './kafka.ts'
 
 /** The limits that daemons share through Redis, or the same decision in memory. No I/O. */
 export function openLimiter(config: Config, metrics: Metrics, log: Log): Limiter {
+  const { redis, limits } = config
   const plan = planOf(config)
-  const coldStart = config.limits.cold_start
-  const section = config.redis
-  if (section === undefined) return new MemoryLimiter({ plan, coldStart, metrics })
-  const { url, username, password } = section
-  return new StackedLimiter({
+  const coldStart = limits.cold_start
+  if (redis === undefined) return new MemoryLimiter({ plan, coldStart, metrics })
+  const membership = limits.redis_away === 'share' ? membershipOf(plan, limits.daemons_max) : undefined
+  const shared = new StackedLimiter({
     plan,
     coldStart,
+    membership,
     metrics,
     log,
     redis: {
-      url,
-      keyPrefix: section.key_prefix,
-      commandTimeoutMs: section.command_timeout,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
-      ...(section.tls === false ? {} : { tls: tlsOf(section.tls, 'redis.tls') }),
+      url: redis.url,
+      cluster: redis.cluster,
+      keyPrefix: redis.key_prefix,
+      commandTimeoutMs: redis.command_timeout,
+      username: redis.username,
+      password: redis.password,
+      ...(redis.tls === false ? {} : { tls: tlsOf(redis.tls, 'redis.tls') }),
     },
   })
+  return membership === undefined ? shared : new FixedShare({ plan, shared, membership, metrics, log })
 }
 
-/** The plan of the `limits` section. Throws MillraceError of kind `usage` when a limit cannot work. */
-export function grantTimeoutMs({ limits, fetch }: Config): number {
-  // A permit is used within the jitter, and its request has ended one whole time-out later.
-  return limits.jitter + fetch.timeout
-}
-
+/** The plan of the `limits` section. Throws MillraceError of kind `usage` when a limit cannot work, or cannot be used. */
 export function planOf(config: Config): LimitPlan {
-  const { limits, fetch } = config
+  const { limits } = config
   const plan: LimitPlan = {
     global: limits.global,
     platforms: limits.platforms,
     defaultPlatform: limits.default_platform,
     endpoints: mapValues(limits.endpoints, (endpoints) => mapValues(endpoints, windowOf)),
     defaultEndpoint: windowOf(limits.default_endpoint),
+    credentials: mapValues(limits.credentials, (limit) => ('rate' in limit ? limit : windowOf(limit))),
+    quotas: quotasOf(limits.quotas),
     arrivalJitterMs: limits.jitter,
-    // A permit is used within the jitter, and its request has ended one whole time-out later.
-    grantTimeoutMs: limits.jitter + fetch.timeout,
+    grantTimeoutMs: grantTimeoutMs(config),
   }
   const ours = limits.share === undefined ? plan : sharePlan(plan, limits.share)
   checkPlan(ours)
+  const problems = utilisationProblems(ours, limits.latency)
+  if (problems.length > 0) throw new MillraceError('LIMIT_UTILISATION', problems.join(' '), { kind: 'usage' })
   return ours
 }
 
-function windowOf(section: { limit: number; window: number }): { limit: number; windowMs: number } {
-  return { limit: section.limit, windowMs: section.window }
+/** A permit is used within the jitter, and its request has ended one whole time-out later. */
+export function grantTimeoutMs({ limits, fetch }: Config): number {
+  return limits.jitter + fetch.timeout
+}
+
+type Section = Config['limits']
+
+function windowOf({ window, ...rest }: Section['default_endpoint']): WindowLimit {
+  return { ...rest, windowMs: window }
+}
+
+function quotasOf(quotas: Section['quotas']): Record<string, QuotaLimit> {
+  const kept: Record<string, QuotaLimit> = {}
+  for (const [platform, quota] of Object.entries(quotas)) {
+    if (quota === false) continue
+    const { time_zone: timeZone, ...rest } = quota
+    kept[platform] = { ...rest, timeZone }
+  }
+  return kept
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {

@@ -2,7 +2,9 @@ import type { Config } from '../config/schema.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues } from '../job/job.ts'
 import type { Platform } from '../job/platform.ts'
+import { costProblems } from '../limiter/plan-check.ts'
 import { BUILT_IN, loadPlatform } from '../platforms/registry.ts'
+import { planOf } from './limits.ts'
 
 /** A platform with what the configuration says of it. */
 export interface ConfiguredPlatform {
@@ -14,7 +16,7 @@ export interface ConfiguredPlatform {
 }
 
 /**
- * The built-in platforms and the user's own, with their credentials checked. Relative module paths start at `directory`.
+ * The built-in platforms and the user's own, with their credentials checked, and whether the limits let every call through. Relative module paths start at `directory`.
  * Throws one MillraceError of kind `usage` that lists everything that is wrong.
  */
 export async function platformsOf(config: Config, directory: string): Promise<ConfiguredPlatform[]> {
@@ -48,6 +50,13 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
       problems.push(`platforms.${name}.credentials: ${describeIssues(parsed.error)}`)
       continue
     }
+    const calls = Object.entries(platform.endpoints)
+    problems.push(
+      ...costProblems(
+        planOf(config),
+        calls.map(([endpoint, { cost = 1 }]) => ({ platform: name, endpoint, cost })),
+      ),
+    )
     configured.push({
       platform,
       origin: section?.origin ?? platform.origin,

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { AttemptError } from '../job/errors.ts'
 import type { Reply } from '../job/fetch.ts'
 import { describeIssues } from '../job/job.ts'
+import type { Advice } from '../job/permit.ts'
 import type { JsonReply, Platform } from '../job/platform.ts'
 
 /** What the pipeline needs of the fetch room to read a reply. */
@@ -12,6 +13,24 @@ export interface ReplyReader {
   readonly sampleOf: (body: Buffer) => string
   /** How long the upstream asked to wait, ms; undefined when it did not say. */
   readonly retryAfterMs: (headers: Reply['headers'], nowMs: number) => number | undefined
+  /** What the headers of a reply that is no refusal say about limits. */
+  readonly adviceOf: (headers: Reply['headers'], nowMs: number) => Advice | undefined
+}
+
+export interface ReadReply extends JsonReply {
+  /** Why the body is not JSON; undefined when it is. */
+  readonly unreadable: unknown
+}
+
+export function readReply(reply: Reply, endpoint: string, reader: ReplyReader): ReadReply {
+  let json: unknown
+  let unreadable: unknown
+  try {
+    json = reader.readJson(reply.body)
+  } catch (error) {
+    unreadable = error
+  }
+  return { endpoint, status: reply.status, headers: plain(reply.headers), json, unreadable }
 }
 
 /**
@@ -20,18 +39,11 @@ export interface ReplyReader {
  */
 export function judgeReply(
   reply: Reply,
-  call: { platform: Platform; endpoint: string; response: z.ZodType; reader: ReplyReader; nowMs: number },
+  judged: ReadReply,
+  call: { platform: Platform; response: z.ZodType; reader: ReplyReader; nowMs: number },
 ): unknown {
-  const { platform, endpoint, reader } = call
-  let json: unknown
-  let unreadable: unknown
-  try {
-    json = reader.readJson(reply.body)
-  } catch (error) {
-    unreadable = error
-  }
-  const judged: JsonReply = { endpoint, status: reply.status, headers: plain(reply.headers), json }
-
+  const { platform, reader } = call
+  const { endpoint, json, unreadable } = judged
   const throttle = platform.throttled?.(judged)
   if (throttle !== undefined || reply.status === 429) {
     throw new AttemptError(

@@ -1,30 +1,25 @@
-import { AttemptError, messageOf } from '../job/errors.ts'
+import { AttemptError } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
-import type { Limiter } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, Platform } from '../job/platform.ts'
 import { sleep } from '../lib/abort.ts'
-import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { AdviceRelay } from './advice-relay.ts'
 import { Authoriser } from './authoriser.ts'
 import type { Errand } from './errand.ts'
-import { judgeReply, type ReplyReader } from './judge-reply.ts'
+import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import { judge, type RetryPolicy, type Verdict } from './retry-policy.ts'
 
 export interface UpstreamPorts {
   readonly desk: PermitDesk
   readonly fetcher: Fetcher
-  readonly limiter: Limiter
+  readonly relay: AdviceRelay
   readonly reader: ReplyReader
   readonly metrics: Metrics
-  readonly log: Log
   readonly retry: RetryPolicy
   /** True for an error that says that a permit came too late to be used: nothing was sent. */
   readonly isLate: (error: unknown) => boolean
 }
-
-/** A block that an upstream asks for is bounded: a header may say anything. */
-const BLOCK_MS_MAX = 26 * 60 * 60 * 1000
 
 /**
  * One platform as jobs reach it: fills in an endpoint's address and authorisation, waits for the permit, sends, judges the
@@ -106,22 +101,23 @@ export class Upstream {
     }
     const nowMs = Date.now()
     errand.observedAtMs = nowMs
+    const read = readReply(reply, name, reader)
     try {
-      return judgeReply(reply, {
+      const data = judgeReply(reply, read, {
         platform: this.platform,
-        endpoint: name,
         response: endpoint.response,
         reader,
         nowMs,
       })
+      this.#heed(reply, read, nowMs)
+      return data
     } catch (error) {
-      if (error instanceof AttemptError) {
-        if (error.blocks !== undefined) {
-          metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })
-          await this.#block(name, error)
-        }
-        if (authorised && error.reason === 'unauthorized') this.#renew(errand, authorisation)
-      }
+      if (error instanceof AttemptError && error.blocks !== undefined) {
+        metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })
+        await this.#block(name, error)
+      } else this.#heed(reply, read, nowMs)
+      if (authorised && error instanceof AttemptError && error.reason === 'unauthorized')
+        this.#renew(errand, authorisation)
       throw error
     }
   }
@@ -134,17 +130,22 @@ export class Upstream {
 
   /** Every daemon holds back as long as the upstream asked for. Without a figure one back-off step is enough. */
   async #block(endpoint: string, error: AttemptError): Promise<void> {
-    const durationMs = Math.min(error.retryAfterMs ?? this.#ports.retry.baseMs, BLOCK_MS_MAX)
     const target = { platform: this.platform.name, ...(error.blocks === 'endpoint' ? { endpoint } : {}) }
-    try {
-      await this.#ports.limiter.learn(target, {
-        blockMs: durationMs,
-        rejected: error.reason === 'rate_limited',
-      })
-    } catch (failure) {
-      // The limiter is away: it grants nothing now, and the upstream will say it again.
-      this.#ports.log.warn({ ...target, error: messageOf(failure) }, 'the block could not be shared')
-    }
+    await this.#ports.relay.tell(target, {
+      blockMs: error.retryAfterMs ?? this.#ports.retry.baseMs,
+      // A spent quota is no sign that the rate is too high.
+      rejected: error.reason === 'rate_limited',
+    })
+  }
+
+  /** A reply that is no refusal may say how much is left. Nobody waits until the limiter knows. */
+  #heed(reply: Reply, read: ReadReply, nowMs: number): void {
+    const { relay, reader } = this.#ports
+    const platform = this.platform.name
+    const ofPlatform = this.platform.advice?.(read)
+    if (ofPlatform !== undefined) void relay.tell({ platform }, ofPlatform)
+    const ofEndpoint = reader.adviceOf(reply.headers, nowMs)
+    if (ofEndpoint !== undefined) void relay.tell({ platform, endpoint: read.endpoint }, ofEndpoint)
   }
 
   #request(endpoint: Endpoint, options: CallOptions, authorisation: Authorisation): FetchRequest {

@@ -140,6 +140,13 @@ export const CATALOGUE = {
     labels: ['level'],
     look: 'you ask whether there is room, or quota has to be bought.',
   },
+  limit_factor_ratio: {
+    type: 'gauge',
+    help: 'Share of a level in use: below 1 since the upstream refused calls that were within it, or said that it allows less.',
+    unit: 'ratio',
+    labels: ['level'],
+    look: 'a platform is slower than its limits: it has told us to be.',
+  },
   limiter_calls_total: {
     type: 'counter',
     help: 'Calls to the limiter: ok, or error.',

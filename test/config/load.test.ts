@@ -28,8 +28,12 @@ test('every key has a default, and the defaults are the published ones', () => {
   const config = loadConfig({ file: null, env: {} })
   assert.deepEqual(config.limits.global, { rate: 15, burst: 1000 })
   assert.deepEqual(config.limits.platforms.tiktok, { rate: 1.5, burst: 100 })
-  assert.deepEqual(config.limits.endpoints.instagram?.user_profile, { limit: 30, window: 60_000 })
-  assert.deepEqual(config.limits.default_endpoint, { limit: 60, window: 60_000 })
+  assert.deepEqual(config.limits.endpoints.instagram?.user_profile, {
+    limit: 30,
+    window: 60_000,
+    mode: 'causal',
+  })
+  assert.deepEqual(config.limits.default_endpoint, { limit: 60, window: 60_000, mode: 'causal' })
   assert.equal(config.fetch.in_flight_max, 4096)
   assert.equal(config.fetch.sockets_per_host, 30)
   assert.equal(config.fetch.timeout, 30_000)
@@ -126,7 +130,11 @@ test('refuses Kafka without shared limits unless they are divided explicitly', (
 test('changing one limit keeps the others', (t) => {
   const yaml = 'limits:\n  endpoints:\n    instagram:\n      user_profile: { limit: 200, window: 1h }\n'
   const { limits } = loadConfig({ file: written(t, yaml), env: {} })
-  assert.deepEqual(limits.endpoints.instagram?.user_profile, { limit: 200, window: 3_600_000 })
-  assert.deepEqual(limits.endpoints.instagram?.user_media, { limit: 20, window: 60_000 })
-  assert.deepEqual(limits.endpoints.youtube?.channel, { limit: 100, window: 60_000 })
+  assert.deepEqual(limits.endpoints.instagram?.user_profile, {
+    limit: 200,
+    window: 3_600_000,
+    mode: 'causal',
+  })
+  assert.deepEqual(limits.endpoints.instagram?.user_media, { limit: 20, window: 60_000, mode: 'causal' })
+  assert.deepEqual(limits.endpoints.youtube?.channel, { limit: 100, window: 60_000, mode: 'causal' })
 })

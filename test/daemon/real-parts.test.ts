@@ -221,6 +221,8 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
         ),
         default_endpoint: configured,
         jitter: '1s',
+        latency: '100ms',
+        quotas: { tiktok: false, youtube: false },
         cold_start: 'full',
       },
       fetch: { timeout: '5s', read_timeout: '5s' },

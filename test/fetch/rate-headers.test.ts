@@ -20,14 +20,14 @@ test('calls that are left are no block, and the policy is told all the same', ()
 })
 
 test('where nothing is left it waits for the last of the exhausted policies, and for no other', () => {
-  assert.deepEqual(advice({ ratelimit: '"a";r=0;t=5, "b";r=0;t=40, "c";r=1;t=9000' }), { blockMs: 40_000 })
-  assert.deepEqual(advice({ ratelimit: ['"a";r=0;t=5', '"b";r=0;t=40'] }), { blockMs: 40_000 })
-  assert.deepEqual(advice({ ratelimit: 'a; t=7 ;R=0' }), { blockMs: 7000 }, 'as servers write it')
+  assert.deepEqual(advice({ ratelimit: '"a";r=0;t=5, "b";r=0;t=40, "c";r=1;t=9000' }), { spentMs: 40_000 })
+  assert.deepEqual(advice({ ratelimit: ['"a";r=0;t=5', '"b";r=0;t=40'] }), { spentMs: 40_000 })
+  assert.deepEqual(advice({ ratelimit: 'a; t=7 ;R=0' }), { spentMs: 7000 }, 'as servers write it')
 })
 
 test('blocks only for what is said, unlike after a refusal', () => {
   const silent = { ratelimit: '"day";r=0', 'ratelimit-policy': '"day";q=1000;w=86400' }
-  assert.equal(advice(silent)?.blockMs, undefined)
+  assert.equal(advice(silent)?.spentMs, undefined)
   assert.equal(retryAfterMs(silent, NOW), 86_400_000)
   for (const headers of [
     { ratelimit: '"a";t=30' },
@@ -45,7 +45,7 @@ test('limits on anything but requests are passed over', () => {
     'ratelimit-policy':
       '"volume";q=1;qu="content-bytes";w=60, "parallel";q=1;qu="concurrent-requests";w=60, "default";q=9;qu="requests";w=60',
   }
-  assert.deepEqual(advice(headers), { blockMs: 2000, policy: { limit: 9, windowMs: 60_000 } })
+  assert.deepEqual(advice(headers), { spentMs: 2000, policy: { limit: 9, windowMs: 60_000 } })
   assert.equal(retryAfterMs(headers, NOW), 60_000, 'who is refused has to wait for those too')
 })
 
@@ -89,38 +89,38 @@ test('names may hold what separates, and be repeated', () => {
       ratelimit: '"5, in;w=1 \\"min\\"";r=0;t=3;pk=:cHsd/Q==:',
       'ratelimit-policy': '"5, in;w=1 \\"min\\"";q=5;w=60;pk=:cHsd/Q==:',
     }),
-    { blockMs: 3000, policy: { limit: 5, windowMs: 60_000 } },
+    { spentMs: 3000, policy: { limit: 5, windowMs: 60_000 } },
   )
-  assert.deepEqual(advice({ ratelimit: '"a";r=0;t=5, "a";r=0;t=6, "a";r=3;t=9' }), { blockMs: 6000 })
+  assert.deepEqual(advice({ ratelimit: '"a";r=0;t=5, "a";r=0;t=6, "a";r=3;t=9' }), { spentMs: 6000 })
   assert.deepEqual(
     advice({ ratelimit: '"a";r=3;r=0;t=5;t=6' }),
-    { blockMs: 6000 },
+    { spentMs: 6000 },
     'the last of a parameter counts',
   )
 })
 
 test('reads the drafts before', () => {
   assert.deepEqual(advice({ ratelimit: 'limit=100, remaining=0, reset=7', 'ratelimit-policy': '100;w=60' }), {
-    blockMs: 7000,
+    spentMs: 7000,
     policy: { limit: 100, windowMs: 60_000 },
   })
   assert.equal(advice({ ratelimit: 'limit=100, remaining=5, reset=7' }), undefined)
   assert.deepEqual(
     advice({ 'ratelimit-limit': '100, 100;w=60', 'ratelimit-remaining': '0', 'ratelimit-reset': '8' }),
-    { blockMs: 8000, policy: { limit: 100, windowMs: 60_000 } },
+    { spentMs: 8000, policy: { limit: 100, windowMs: 60_000 } },
   )
   assert.deepEqual(
     advice({ 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '76;w=21600', 'ratelimit-reset': '8' }),
     { policy: { limit: 100, windowMs: 21_600_000 } },
   )
-  assert.deepEqual(advice({ 'ratelimit-remaining': '0;w=21600', 'ratelimit-reset': '8' }), { blockMs: 8000 })
+  assert.deepEqual(advice({ 'ratelimit-remaining': '0;w=21600', 'ratelimit-reset': '8' }), { spentMs: 8000 })
 })
 
 test('reads X-RateLimit in both spellings, with each meaning of its reset, and no policy', () => {
   for (const reset of ['30', String(NOW / 1000 + 30), String(NOW + 30_000)]) {
     for (const prefix of ['x-ratelimit', 'x-rate-limit']) {
       const headers = { [`${prefix}-limit`]: '60', [`${prefix}-reset`]: reset }
-      assert.deepEqual(advice({ ...headers, [`${prefix}-remaining`]: '0' }), { blockMs: 30_000 })
+      assert.deepEqual(advice({ ...headers, [`${prefix}-remaining`]: '0' }), { spentMs: 30_000 })
       assert.equal(advice({ ...headers, [`${prefix}-remaining`]: '1' }), undefined)
     }
   }
@@ -147,7 +147,7 @@ test('Retry-After on a success is a block, and wins', () => {
 test('reads sixteen policies of ten thousand, and nothing of a field that is too long', () => {
   const many = Array.from({ length: 10_000 }, (_, n) => `"p${n}";r=0;t=${n + 1};q=${10_000 - n};w=60`)
   assert.deepEqual(advice({ ratelimit: many, 'ratelimit-policy': many }), {
-    blockMs: 16_000,
+    spentMs: 16_000,
     policy: { limit: 9985, windowMs: 60_000 },
   })
   assert.equal(advice({ ratelimit: many.join(), 'ratelimit-policy': many.join() }), undefined)
@@ -191,11 +191,13 @@ test('whatever the headers hold, it does not throw, and what it advises is withi
       const wait = retryAfterMs(junk, nowMs)
       assert.ok(wait === undefined || (wait >= 0 && wait <= DAY_AND_A_BIT_MS), `${wait}`)
       if (found === undefined) return
-      const { blockMs, policy, ...rest } = found
+      const { blockMs, spentMs, policy, ...rest } = found
       assert.deepEqual(rest, {})
-      if (blockMs !== undefined) {
+      assert.ok(blockMs === undefined || spentMs === undefined)
+      const ms = blockMs ?? spentMs
+      if (ms !== undefined) {
         blocks++
-        assert.ok(Number.isInteger(blockMs) && blockMs > 0 && blockMs <= DAY_AND_A_BIT_MS, `${blockMs}`)
+        assert.ok(Number.isInteger(ms) && ms > 0 && ms <= DAY_AND_A_BIT_MS, `${ms}`)
       }
       if (policy !== undefined) {
         stated++

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
+import { adviceOf } from '../../src/fetch/rate-headers.ts'
 import { AttemptError, MillraceError } from '../../src/job/errors.ts'
 import type { Fetcher, Reply } from '../../src/job/fetch.ts'
 import { HEADERS } from '../../src/job/job.ts'
@@ -10,6 +11,7 @@ import type { PictureStage } from '../../src/job/picture.ts'
 import type { CallContext, Platform } from '../../src/job/platform.ts'
 import { headerText, type OutRecord, type Publisher, type SourceRecord } from '../../src/job/record.ts'
 import { type JobRows, type RowSink, RowsRejectedError } from '../../src/job/row.ts'
+import { AdviceRelay } from '../../src/pipeline/advice-relay.ts'
 import { Completion } from '../../src/pipeline/completion.ts'
 import { DeadBreaker } from '../../src/pipeline/dead-breaker.ts'
 import { PermitDesk } from '../../src/pipeline/permit-desk.ts'
@@ -129,7 +131,7 @@ class Bench {
       {
         desk: this.desk,
         fetcher,
-        limiter,
+        relay: new AdviceRelay(limiter, log),
         reader: {
           readJson: (body) => {
             try {
@@ -141,9 +143,9 @@ class Bench {
           sampleOf: (body) => body.toString(),
           retryAfterMs: (headers) =>
             headers['retry-after'] === undefined ? undefined : Number(headers['retry-after']) * 1000,
+          adviceOf,
         },
         metrics: this.metrics,
-        log,
         retry,
         isLate: () => false,
       },
@@ -353,6 +355,38 @@ test('a 429 blocks the endpoint for every daemon and sends the job to the next l
   assert.equal(headerText(headers, HEADERS.attempts), '0')
   assert.equal(headerText(headers, HEADERS.throttled), '1')
   assert.deepEqual(bench.results(), [])
+})
+
+test('what a reply says about limits reaches the limiter before anything is refused, once', async () => {
+  const platform: Platform = {
+    ...COUNTER,
+    advice: ({ headers }) => (headers['x-usage'] === '95' ? { share: 0.5 } : undefined),
+  }
+  const bench = new Bench(platform)
+  const said = { 'x-usage': '95', 'ratelimit-policy': '"a";q=10;w=60', ratelimit: '"a";r=0;t=30' }
+  bench.reply = () => json(200, { count: 1 }, said)
+  await bench.deliver(JOB)
+  await bench.deliver(JOB)
+  bench.reply = () => json(404, {}, { ...said, ratelimit: '"a";r=0;t=90' })
+  await bench.deliver(JOB)
+  assert.deepEqual(bench.learnt, [
+    { platform: 'counter', share: 0.5, policy: undefined },
+    {
+      platform: 'counter',
+      endpoint: 'count',
+      spentMs: 30_000,
+      share: undefined,
+      policy: { limit: 10, windowMs: 60_000 },
+    },
+    { platform: 'counter', endpoint: 'count', spentMs: 90_000 },
+  ])
+})
+
+test('refusals that come together are passed on once', async () => {
+  const bench = new Bench()
+  bench.reply = () => json(429, {}, { 'retry-after': '40' })
+  await Promise.all(Array.from({ length: 20 }, () => bench.deliver(JOB)))
+  assert.equal(bench.learnt.length, 1)
 })
 
 test('rows that ClickHouse refuses make a dead letter, and the outcome is still on record', async () => {

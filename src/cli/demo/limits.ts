@@ -48,6 +48,7 @@ export function configuredLimits() {
     default_endpoint: section(DEMO_LIMITS.defaultEndpoint),
     // On loopback nothing takes longer; the smaller it is, the more of a burst can be used.
     jitter: '500ms',
+    latency: '100ms',
     // The simulator was started for us: nobody has called it.
     cold_start: 'full' as const,
   }
