@@ -62,6 +62,15 @@ export function limits(dashboard: DashboardBuilder): void {
     )
     .withPanel(
       lines({
+        title: 'Limits in use to less than all: the upstream said so',
+        queries: [[`min by (level) (millrace_limit_factor_ratio{${I}}) < 1 ${NONE}`, '{{level}}']],
+        unit: 'percentunit',
+        span: 8,
+        alert: 'MillraceUpstreamRejecting',
+      }),
+    )
+    .withPanel(
+      lines({
         title: 'The limiter itself',
         queries: [
           [quantile(0.99, 'limiter_call_duration_seconds', I, ''), 'p99 of a call'],
