@@ -13,6 +13,14 @@ interface WithConfig {
   readonly config?: string
 }
 
+interface PlanArguments extends WithConfig {
+  readonly creators: number
+  readonly every: number
+  readonly platform?: readonly string[]
+  readonly job?: string
+  readonly json?: boolean
+}
+
 /** Each command loads its own part of the program when it runs: the picture codec and the database are heavy. */
 
 /** Parses the command line, runs the command, and resolves with the exit code. Throws MillraceError for what `failure` explains. */
@@ -102,6 +110,55 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       exitCode = await query(where, { sql, json: options.json === true }, terminal)
     })
 
+  withConfig(root.command('limits'))
+    .description(
+      'show each level of the limits live: of all daemons with Redis, else of the daemon that answers',
+    )
+    .option('-w, --watch', 'look again every second, until Ctrl-C')
+    .addOption(new Option('--json', 'print one JSON object for each level'))
+    .option(
+      '--url <address>',
+      'ask the daemon with this admin address (default: Redis, or admin.host and port)',
+    )
+    .action(async (options: WithConfig & { watch?: boolean; json?: boolean; url?: string }) => {
+      const { limits } = await import('./limits.ts')
+      const { url } = options
+      exitCode = await limits(
+        configOf(options),
+        {
+          watch: options.watch === true,
+          json: options.json === true,
+          ...(url === undefined ? {} : { url }),
+        },
+        terminal,
+      )
+    })
+
+  withConfig(root.command('plan'))
+    .description(
+      'how long creators take under the configured limits, and which level decides; exit code 1 when they do not fit',
+    )
+    .requiredOption('--creators <n>', 'creators on each platform', whole(1, 1_000_000_000))
+    .requiredOption('--every <duration>', 'each of them once in this time, e.g. 24h', periodMs)
+    .option('--platform <names...>', 'default: all that are configured')
+    .option('--job <type>', 'default: full_profile_scrape, or the first job type of a platform')
+    .addOption(new Option('--json', 'print one JSON object for each platform'))
+    .action(async (options: PlanArguments) => {
+      const { plan } = await import('./plan.ts')
+      const { creators, every, platform, job } = options
+      exitCode = await plan(
+        configOf(options),
+        {
+          creators,
+          everyMs: every,
+          json: options.json === true,
+          ...(platform === undefined ? {} : { platforms: platform }),
+          ...(job === undefined ? {} : { jobType: job }),
+        },
+        terminal,
+      )
+    })
+
   root
     .command('simulate')
     .description('play the three platforms, enforce their limits, and say at /oracle what was seen')
@@ -161,5 +218,12 @@ function durationMs(text: string): number {
   const ms = text === '0' ? 0 : parseDuration(text)
   if (ms === undefined)
     throw new InvalidArgumentError(`found ${JSON.stringify(text)}, expected a duration such as 50ms or 2s`)
+  return ms
+}
+
+function periodMs(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === undefined || ms === 0)
+    throw new InvalidArgumentError(`found ${JSON.stringify(text)}, expected a duration such as 12h or 7d`)
   return ms
 }

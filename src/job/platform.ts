@@ -88,6 +88,8 @@ export type TypedJob<Params> = Omit<Job, 'params'> & { readonly params: Params }
 export interface JobType<Params extends z.ZodType = z.ZodType, E extends Endpoints = Endpoints> {
   /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
   readonly params: Params
+  /** Calls of one job by endpoint, as a rule; for planning. Retries and calls for the authorisation are not among them. */
+  readonly calls?: Readonly<Record<string, number>>
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }
 

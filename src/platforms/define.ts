@@ -47,6 +47,11 @@ export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J 
 export interface DefinedJob<E extends Endpoints, Params extends z.ZodType> {
   /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
   readonly params: Params
+  /**
+   * Calls of one job by endpoint, as a rule, with `params` left at their defaults: what `millrace plan` reckons with. Retries and
+   * what `authorise` calls now and then are left out.
+   */
+  readonly calls?: { readonly [Endpoint in keyof NoInfer<E> & string]?: number }
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }
 
@@ -82,6 +87,8 @@ export function definePlatform<
 
 const WORD = /^[a-z][a-z0-9_]{0,63}$/
 const WORD_MEANT = 'a lower-case word (letters, digits, _; at most 64)'
+/** More calls than this for one job are a typing error. */
+const CALLS_MAX = 1e6
 
 /**
  * Everything that is wrong with a definition, one sentence each; empty when it is one. Takes anything, because a user's module
@@ -107,7 +114,7 @@ export function problemsOf(definition: unknown): string[] {
     }
   }
   problems.push(...problemsOfEndpoints(endpoints))
-  problems.push(...problemsOfJobs(jobs))
+  problems.push(...problemsOfJobs(jobs, isObject(endpoints) ? Object.keys(endpoints) : []))
   return problems
 }
 
@@ -137,7 +144,7 @@ function problemsOfEndpoints(endpoints: unknown): string[] {
   })
 }
 
-function problemsOfJobs(jobs: unknown): string[] {
+function problemsOfJobs(jobs: unknown, endpoints: readonly string[]): string[] {
   if (!isObject(jobs) || Object.keys(jobs).length === 0) return ['jobs: expected at least one job type']
   return Object.entries(jobs).flatMap(([name, job]) => {
     const at = `jobs.${name}`
@@ -148,7 +155,21 @@ function problemsOfJobs(jobs: unknown): string[] {
       problems.push(`${at}.params: expected a zod schema (z.object({}) when there are none)`)
     if (typeof job.run !== 'function')
       problems.push(`${at}.run: found ${shown(job.run)}, expected a function`)
+    if (job.calls !== undefined) problems.push(...problemsOfCalls(job.calls, `${at}.calls`, endpoints))
     return problems
+  })
+}
+
+function problemsOfCalls(calls: unknown, at: string, endpoints: readonly string[]): string[] {
+  if (!isObject(calls) || Object.keys(calls).length === 0) {
+    return [`${at}: found ${shown(calls)}, expected the number of calls by endpoint`]
+  }
+  return Object.entries(calls).flatMap(([endpoint, count]) => {
+    if (!endpoints.includes(endpoint)) {
+      return [`${at}.${endpoint}: no such endpoint; expected one of ${endpoints.join(', ')}`]
+    }
+    const isCount = typeof count === 'number' && count > 0 && count <= CALLS_MAX
+    return isCount ? [] : [`${at}.${endpoint} ${shown(count)}: expected a number above 0, to ${CALLS_MAX}`]
   })
 }
 

@@ -9,7 +9,7 @@ import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../
 import { definePlatform } from './define.ts'
 import { normaliseHandle } from './handle.ts'
 import { regainAccessMs, usageAdvice } from './instagram-usage.ts'
-import { pageParams, picturesMax } from './params.ts'
+import { PAGES_DEFAULT, pageParams, picturesMax } from './params.ts'
 import { retryAfterMs, waiting } from './reply.ts'
 import { mediaHarvest, type Post, type Profile, profileHarvest } from './snapshot.ts'
 
@@ -92,6 +92,7 @@ export const instagram = definePlatform({
   jobs: {
     full_profile_scrape: {
       params: z.object({ pictures_max: picturesMax.default(3) }),
+      calls: { user_profile: 1, user_media: 1 },
       async run(job, context) {
         const profile = await profileOf(job.creatorId, context)
         if (profile.numbers.posts === 0) return profileHarvest(profile)
@@ -101,6 +102,7 @@ export const instagram = definePlatform({
     },
     profile: {
       params: z.object({}),
+      calls: { user_profile: 1 },
       async run(job, context) {
         return profileHarvest(await profileOf(job.creatorId, context))
       },
@@ -111,6 +113,7 @@ export const instagram = definePlatform({
         cursor: z.string().optional().describe('Where an earlier job stopped.'),
         pictures_max: picturesMax.default(0),
       }),
+      calls: { user_media: PAGES_DEFAULT },
       async run(job, context) {
         const posts: Post[] = []
         let cursor = job.params.cursor
@@ -140,6 +143,8 @@ export const instagram = definePlatform({
         media_ids: z.array(z.string().regex(/^\d+$/)).min(1).max(50),
         pictures_max: picturesMax.default(0),
       }),
+      // Of each id.
+      calls: { media_details: 1 },
       async run(job, context) {
         const posts: Post[] = []
         for (const media_id of job.params.media_ids) {

@@ -103,6 +103,7 @@ export const tiktok = definePlatform({
     full_profile_scrape: {
       // Research replies have no still picture of a video: the avatar is the only one, whatever `pictures_max` says.
       params: z.object({ pictures_max: picturesMax.default(3), days }),
+      calls: { user_info: 1, video_query: 1 },
       async run(job, context) {
         const profile = await profileOf(job.creatorId, context)
         if (profile.numbers.posts === 0) return profileHarvest(profile)
@@ -113,6 +114,7 @@ export const tiktok = definePlatform({
     },
     profile: {
       params: z.object({}),
+      calls: { user_info: 1 },
       async run(job, context) {
         return profileHarvest(await profileOf(job.creatorId, context))
       },
@@ -129,6 +131,8 @@ export const tiktok = definePlatform({
           .describe('Where an earlier job stopped, with its search_id.'),
         search_id: z.string().optional(),
       }),
+      // A page holds 100 videos; few publish more in 30 days.
+      calls: { video_query: 1 },
       async run(job, context) {
         const { pages_max, rest, cursor, search_id } = job.params
         const period = periodOf(job.requestedAtMs, job.params.end_date, job.params.days)

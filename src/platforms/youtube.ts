@@ -8,7 +8,7 @@ import { AttemptError } from '../job/errors.ts'
 import type { CallContext, JsonReply, Refusal, Throttle } from '../job/platform.ts'
 import { definePlatform } from './define.ts'
 import { isChannelId, normaliseHandle } from './handle.ts'
-import { pageParams, picturesMax } from './params.ts'
+import { PAGES_DEFAULT, pageParams, picturesMax } from './params.ts'
 import { answeredAtMs, retryAfterMs, untilMidnightMs, waiting } from './reply.ts'
 import { mediaHarvest, type Post, type Profile, profileHarvest } from './snapshot.ts'
 
@@ -93,6 +93,7 @@ export const youtube = definePlatform({
   jobs: {
     full_profile_scrape: {
       params: z.object({ pictures_max: picturesMax.default(3) }),
+      calls: { channel: 1, playlist_items: 1, videos: 1 },
       async run(job, context) {
         const { profile, uploads } = await channelOf(job.creatorId, context)
         if (uploads === undefined || profile.numbers.posts === 0) return profileHarvest(profile)
@@ -102,6 +103,7 @@ export const youtube = definePlatform({
     },
     profile: {
       params: z.object({}),
+      calls: { channel: 1 },
       async run(job, context) {
         const { profile } = await channelOf(job.creatorId, context)
         return profileHarvest(profile)
@@ -109,6 +111,7 @@ export const youtube = definePlatform({
     },
     media: {
       params: z.object({ ...pageParams(PAGE_ITEMS_MAX), pictures_max: picturesMax.default(0) }),
+      calls: { channel: 1, playlist_items: PAGES_DEFAULT, videos: PAGES_DEFAULT },
       async run(job, context) {
         const { uploads } = await channelOf(job.creatorId, context)
         if (uploads === undefined) return mediaHarvest([], 0)
@@ -123,6 +126,7 @@ export const youtube = definePlatform({
         ...pageParams(PAGE_ITEMS_MAX),
         pictures_max: picturesMax.default(0),
       }),
+      calls: { playlist_items: PAGES_DEFAULT, videos: PAGES_DEFAULT },
       run: (job, context) => readUploads(job.params, context),
     },
   },

@@ -21,6 +21,7 @@ const notes = definePlatform({
   jobs: {
     stars: {
       params: z.object({ factor: z.int().default(2) }),
+      calls: { note: 2.5 },
       async run(job, { get, paginate }) {
         const { stars } = await get('note', { path: { id: job.creatorId } })
         let sum = stars * job.params.factor
@@ -52,6 +53,8 @@ test('endpoint names, replies and params keep their types inside and outside of 
     void context.get('nothing')
     // @ts-expect-error: factor is a number
     jobOf(notes.jobs.stars, 'x', { factor: 'two' })
+    // @ts-expect-error: calls are declared of endpoints that there are
+    definePlatform({ ...notes, jobs: { stars: { ...notes.jobs.stars, calls: { nothing: 1 } } } })
   }
   assert.equal(typeof wrong, 'function')
 })
@@ -67,7 +70,10 @@ test('names everything that is wrong with a definition at once', () => {
       Note: { path: '/a', response: z.any() },
       list: { path: 'list?all=1', method: 'PUT', cost: 0 },
     },
-    jobs: { stars: { params: {} } },
+    jobs: {
+      stars: { params: {}, calls: { list: 0, lists: 1 } },
+      moons: { params: z.object({}), run() {}, calls: 3 },
+    },
   }
   assert.throws(
     () => definePlatform(broken as never),
@@ -88,6 +94,9 @@ test('names everything that is wrong with a definition at once', () => {
         'endpoints.list.response',
         'jobs.stars.params',
         'jobs.stars.run: found nothing, expected a function',
+        'jobs.stars.calls.list 0: expected a number above 0',
+        'jobs.stars.calls.lists: no such endpoint; expected one of Note, list',
+        'jobs.moons.calls: found 3, expected the number of calls by endpoint',
       ]) {
         assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)
       }
