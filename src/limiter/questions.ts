@@ -1,15 +1,11 @@
-import { MillraceError } from '../job/errors.ts'
 import type { Advice, Demand, Grant, LevelState, LimitTarget } from '../job/permit.ts'
-import { periodStarts } from './calendar.ts'
+import { checkName, LevelList, laneOf, refused } from './level-list.ts'
 import {
-  chargeOf,
   credentialLevels,
   endpointLevel,
   endpointLimit,
   type LimitPlan,
-  levelsOf,
   MAIN_CREDENTIAL,
-  ownBurst,
   type PlannedLevel,
   platformLevels,
   settlingMs,
@@ -25,26 +21,20 @@ import {
   type LearnQuestion,
   type LevelReading,
   type LevelsQuestion,
-  type LevelTerms,
   type MembershipTerms,
   type QuotaReading,
-  type QuotaTerms,
   type Verdict,
   type WantTerms,
 } from './question.ts'
+import { gatherMs, holdOf, rateOf, statedShare, TermsBook } from './terms.ts'
 
 const WANTS_MAX = 1_024
 const COUNT_MAX = 10_000
 const ACKS_MAX = 20_000
 const ID_LENGTH_MAX = 128
-/** Entries of a window's log, about. */
-const GRAINS = 1024
-/** Between the clock of the store and the one by which a platform begins its day. */
-const CALENDAR_SLACK_MS = 2_000
 const BLOCK_MS_MAX = 31 * 86_400_000
-/** A lowered limit rises by one step in a window, and of a bucket in this time. */
-const STEP_MS = 10_000
-const CREDENTIALS_MAX = 1_000
+/** Of endpoints and of credentials of one platform. */
+const NAMES_MAX = 1_024
 
 /** A demand in a decider's terms, and for each want of the question which want of the demand it is. */
 export interface Compiled {
@@ -59,22 +49,16 @@ export interface MembershipOptions {
   readonly leaseMs: number
 }
 
-type Seen = QuotaTerms['seen']
-
 /**
- * Puts what is asked of a limiter into a decider's terms, and its answers into the port's words. Remembers what was seen of
- * quotas, so that a store that lost its data hears of it again.
+ * Puts what is asked of a limiter into a decider's terms, and its answers into the port's words.
  */
 export class Questions {
   readonly #plan: LimitPlan
   readonly #coldStart: ColdStart
   readonly #daemon: string
-  readonly #nowMs: () => number
-  /** Terms that do not change, by level name. Bounded by the plan and the platforms' own endpoints. */
-  readonly #terms = new Map<string, LevelTerms>()
-  readonly #calendars = new Map<string, readonly number[]>()
-  readonly #seen = new Map<string, Seen>()
-  readonly #credentials = new Map<string, Set<string>>()
+  readonly #book: TermsBook
+  /** What was asked for, by platform: endpoints that the plan does not name have levels too. */
+  readonly #asked = new Map<string, { endpoints: Set<string>; credentials: Set<string> }>()
   readonly #membership: MembershipOptions | undefined
   /** The daemon has used its share since the store was last asked. */
   returned = false
@@ -93,7 +77,7 @@ export class Questions {
     this.#coldStart = options.coldStart
     this.#daemon = options.daemon ?? ''
     this.#membership = options.membership
-    this.#nowMs = options.nowMs ?? Date.now
+    this.#book = new TermsBook(plan, options.nowMs ?? Date.now)
   }
 
   /**
@@ -192,11 +176,12 @@ export class Questions {
     const list = this.#list(platform)
     for (const level of platformLevels(this.#plan, platform)) list.add(level)
     const named = Object.hasOwn(this.#plan.endpoints, platform) ? this.#plan.endpoints[platform]! : {}
-    for (const endpoint of Object.keys(named)) {
+    const asked = this.#asked.get(platform)
+    for (const endpoint of new Set([...Object.keys(named), ...(asked?.endpoints ?? [])])) {
       const limit = endpointLimit(this.#plan, platform, endpoint)
       list.add({ name: endpointLevel(platform, endpoint), kind: 'window', limit })
     }
-    for (const credential of this.#credentials.get(platform) ?? [MAIN_CREDENTIAL]) {
+    for (const credential of asked?.credentials ?? [MAIN_CREDENTIAL]) {
       for (const level of credentialLevels(this.#plan, platform, credential)) list.add(level)
     }
     return { op: 'levels', coldStart: this.#coldStart, platform, levels: list.terms }
@@ -222,23 +207,17 @@ export class Questions {
 
   /** What an answer said about quotas: told again with the next questions. */
   saw(question: DecideQuestion, quotas: readonly QuotaReading[]): void {
-    for (const { level, endsUs, used } of quotas) {
-      const terms = question.levels[level]!
-      const told = terms.kind === 'quota' ? terms.seen.owed : 0
-      const owed = Math.max(0, (this.#seen.get(terms.name)?.owed ?? 0) - told)
-      this.#seen.set(terms.name, { endsUs, used, owed })
-    }
+    this.#book.saw(question, quotas)
   }
 
   /** Units of a quota that the daemon has used without the store. */
   owe(level: string, units: number): void {
-    const seen = this.#seen.get(level)
-    if (seen !== undefined) this.#seen.set(level, { ...seen, owed: seen.owed + units })
+    this.#book.owe(level, units)
   }
 
   /** What the daemon last knew to be used of a quota. */
   usedOf(level: string): number {
-    return this.#seen.get(level)?.used ?? 0
+    return this.#book.usedOf(level)
   }
 
   /** Readings in the port's words, in the question's order. */
@@ -249,7 +228,7 @@ export class Questions {
         level: terms.name,
         kind: terms.kind,
         remaining: reading.remaining,
-        capacity: terms.kind === 'bucket' ? Math.floor(terms.toleranceUs / terms.intervalUs) : terms.limit,
+        capacity: holdOf(terms),
         rate: rateOf(terms),
         factor: reading.factor / 1000,
         blockedUntilMs: Math.ceil(reading.blockedUntilUs / 1000),
@@ -276,16 +255,17 @@ export class Questions {
   #list(platform: string): LevelList {
     if (!NAME.test(platform))
       throw refused(`the platform name "${platform}"; expected printable ASCII without / { } @`)
-    return new LevelList(this.#plan, (level) => this.#termsOf(level), this.#noteCredential)
+    return new LevelList(this.#plan, this.#book, this.#note)
   }
 
-  #noteCredential = (platform: string, credential: string): void => {
-    let known = this.#credentials.get(platform)
-    if (known === undefined) {
-      known = new Set()
-      this.#credentials.set(platform, known)
+  #note = (platform: string, endpoint: string, credential: string): void => {
+    let asked = this.#asked.get(platform)
+    if (asked === undefined) {
+      asked = { endpoints: new Set(), credentials: new Set() }
+      this.#asked.set(platform, asked)
     }
-    if (known.size < CREDENTIALS_MAX) known.add(credential)
+    if (asked.endpoints.size < NAMES_MAX) asked.endpoints.add(endpoint)
+    if (asked.credentials.size < NAMES_MAX) asked.credentials.add(credential)
   }
 
   #targetOf({ platform, endpoint }: LimitTarget): PlannedLevel {
@@ -297,183 +277,4 @@ export class Questions {
       limit: endpointLimit(this.#plan, platform, endpoint),
     }
   }
-
-  #termsOf(level: PlannedLevel): LevelTerms {
-    if (level.kind === 'quota') return this.#quotaTerms(level)
-    let terms = this.#terms.get(level.name)
-    if (terms === undefined) {
-      terms = fixedTerms(level, this.#plan)
-      this.#terms.set(level.name, terms)
-    }
-    return terms
-  }
-
-  /** Rounding up to the limiter's clock: a period begins when it has begun by any clock, see CALENDAR_SLACK_MS. */
-  #quotaTerms({ name, limit }: Extract<PlannedLevel, { kind: 'quota' }>): QuotaTerms {
-    const { period, timeZone } = limit
-    const key = `${period} ${timeZone}`
-    const nowMs = this.#nowMs()
-    let starts = this.#calendars.get(key)
-    // The middle one is the end of the period of now.
-    if (starts === undefined || nowMs >= starts[2]! || nowMs < starts[1]!) {
-      starts = periodStarts(period, timeZone, nowMs)
-      this.#calendars.set(key, starts)
-    }
-    return {
-      name,
-      kind: 'quota',
-      limit: limit.limit,
-      startsUs: starts.map((startMs) => (startMs + CALENDAR_SLACK_MS) * 1000),
-      overlapUs: Math.ceil((this.#plan.grantTimeoutMs + 2 * CALENDAR_SLACK_MS) * 1000),
-      seen: this.#seen.get(name) ?? UNSEEN,
-      stepUs: STEP_MS * 1000,
-    }
-  }
-}
-
-const UNSEEN: Seen = { endsUs: 0, used: 0, owed: 0 }
-
-/** The levels of one question, each once. */
-class LevelList {
-  readonly terms: LevelTerms[] = []
-  readonly #indices = new Map<string, number>()
-  readonly #chains = new Map<string, { levels: number[]; planned: readonly PlannedLevel[] }>()
-  readonly #plan: LimitPlan
-  readonly #termsOf: (level: PlannedLevel) => LevelTerms
-  readonly #noteCredential: (platform: string, credential: string) => void
-
-  constructor(
-    plan: LimitPlan,
-    termsOf: (level: PlannedLevel) => LevelTerms,
-    noteCredential: (platform: string, credential: string) => void,
-  ) {
-    this.#plan = plan
-    this.#termsOf = termsOf
-    this.#noteCredential = noteCredential
-  }
-
-  add(level: PlannedLevel): number {
-    let index = this.#indices.get(level.name)
-    if (index === undefined) {
-      index = this.terms.length
-      this.#indices.set(level.name, index)
-      this.terms.push(this.#termsOf(level))
-    }
-    return index
-  }
-
-  /** What a call passes, and takes. */
-  charged(
-    call: { platform: string; endpoint: string; credential?: string | undefined },
-    cost: number,
-    everywhere = false,
-  ): { levels: number[]; charges: number[] } {
-    const { levels, planned } = this.#chain(call)
-    const charges = planned.map((level) => (everywhere ? cost : chargeOf(level, cost)))
-    for (const [place, charge] of charges.entries()) {
-      const most = capacityOf(this.terms[levels[place]!]!)
-      if (!Number.isInteger(charge) || charge < 1 || charge > most)
-        throw refused(
-          `${planned[place]!.name}: cost ${charge}; expected a whole number, 1 to ${most}, which it holds`,
-        )
-    }
-    return { levels, charges }
-  }
-
-  /** The windows that wait for acknowledgements of a call. */
-  causal(call: { platform: string; endpoint: string; credential?: string | undefined }): number[] {
-    return this.#chain(call).levels.filter((index) => {
-      const terms = this.terms[index]!
-      return terms.kind === 'window' && terms.causal
-    })
-  }
-
-  #chain(call: { platform: string; endpoint: string; credential?: string | undefined }) {
-    const { platform, endpoint, credential } = call
-    const lane = laneOf(endpoint, credential)
-    let chain = this.#chains.get(lane)
-    if (chain === undefined) {
-      checkName(endpoint)
-      if (credential !== undefined) checkName(credential)
-      const planned = levelsOf(this.#plan, { platform, endpoint, credential })
-      this.#noteCredential(platform, credential ?? MAIN_CREDENTIAL)
-      chain = { planned, levels: planned.map((level) => this.add(level)) }
-      this.#chains.set(lane, chain)
-    }
-    return chain
-  }
-}
-
-function fixedTerms(level: Exclude<PlannedLevel, { kind: 'quota' }>, plan: LimitPlan): LevelTerms {
-  const { name } = level
-  if (level.kind === 'bucket') {
-    // Rounded to the safe side: the interval up (at 1,000 a second 0.1% at most), the tolerance down.
-    const intervalUs = Math.ceil(1e6 / level.limit.rate)
-    const toleranceUs = Math.floor(ownBurst(level.limit, plan.arrivalJitterMs) * intervalUs)
-    return { name, kind: 'bucket', intervalUs, toleranceUs, stepUs: STEP_MS * 1000 }
-  }
-  const { limit, windowMs, mode } = level.limit
-  const causal = mode !== 'bounded'
-  const windowUs = Math.ceil(windowMs * 1000)
-  return {
-    name,
-    kind: 'window',
-    limit,
-    windowUs,
-    grainUs: Math.max(1, Math.floor(windowUs / GRAINS)),
-    arriveUs: Math.ceil((causal ? plan.grantTimeoutMs : plan.arrivalJitterMs) * 1000),
-    causal,
-    stepUs: Math.max(STEP_MS * 1000, windowUs),
-  }
-}
-
-function capacityOf(terms: LevelTerms): number {
-  return terms.kind === 'bucket' ? Math.floor(terms.toleranceUs / terms.intervalUs) : terms.limit
-}
-
-const GATHER_MS_MAX = 5_000
-
-/** A window loses what is not taken at once; a bucket does when it is full. */
-function gatherMs(terms: LevelTerms | undefined): number {
-  if (terms === undefined || terms.kind === 'quota') return GATHER_MS_MAX
-  const harmlessUs = terms.kind === 'window' ? terms.windowUs / 100 : terms.toleranceUs / 4
-  return Math.min(GATHER_MS_MAX, Math.floor(harmlessUs / 1000))
-}
-
-function rateOf(terms: LevelTerms): number {
-  if (terms.kind === 'bucket') return 1e6 / terms.intervalUs
-  if (terms.kind === 'window') return (terms.limit * 1e6) / terms.windowUs
-  return (terms.limit * 1e6) / (terms.startsUs[2]! - terms.startsUs[1]!)
-}
-
-/** A policy over much more time than ours is a quota: it says how many, not how fast. */
-const PACE_WINDOWS_MAX = 10
-
-/**
- * The share of our limit that a stated one sustains. A policy over less time than ours says nothing about ours: 10 in any second do
- * not forbid 60 a minute.
- */
-function statedShare(level: PlannedLevel, policy: { limit: number; windowMs: number }): number {
-  const stated = policy.limit / policy.windowMs
-  if (!(stated > 0) || level.kind === 'quota') return 1
-  const ours = level.kind === 'window' ? level.limit.limit / level.limit.windowMs : level.limit.rate / 1000
-  const windowMs = level.kind === 'window' ? level.limit.windowMs : STEP_MS
-  return policy.windowMs < windowMs * 0.99 || policy.windowMs > windowMs * PACE_WINDOWS_MAX
-    ? 1
-    : stated / ours
-}
-
-function laneOf(endpoint: string, credential: string | undefined): string {
-  return credential === undefined || credential === MAIN_CREDENTIAL ? endpoint : `${endpoint}@${credential}`
-}
-
-function checkName(name: string): void {
-  if (!NAME.test(name))
-    throw refused(`the name "${name}"; expected 1–64 printable ASCII characters without / { } @`)
-}
-
-function refused(what: string): MillraceError {
-  return new MillraceError('LIMIT_DEMAND', `The limiter was asked for what it cannot decide: ${what}.`, {
-    kind: 'usage',
-  })
 }

@@ -68,7 +68,10 @@ test('a stated limit counts where it is measured over at least as long as ours',
   const bench = new Bench()
   bench.learn(MEDIA, { policy: { limit: 2, windowMs: 1_000 } })
   assert.equal(factor(bench, 'endpoint:instagram/user_media'), 1)
-  bench.learn(MEDIA, { policy: { limit: 900, windowMs: 3_600_000 } })
+  // A quota says how many, not how fast.
+  bench.learn(MEDIA, { policy: { limit: 90, windowMs: 3_600_000 } })
+  assert.equal(factor(bench, 'endpoint:instagram/user_media'), 1)
+  bench.learn(MEDIA, { policy: { limit: 15, windowMs: 60_000 } })
   assert.equal(factor(bench, 'endpoint:instagram/user_media'), 0.5)
 })
 
