@@ -9,7 +9,7 @@ export interface Endpoint<Response extends z.ZodType = z.ZodType> {
   /** Below the platform's origin. `:name` parts are filled from `path` of the call. */
   readonly path: string
   readonly method?: 'GET' | 'POST'
-  /** Units one call costs at the limiter. Default 1. */
+  /** Units of a quota that one call costs. Default 1. */
   readonly cost?: number
   readonly response: Response
   /** False for the call that fetches the authorisation itself. Default true. */

@@ -1,6 +1,7 @@
 /** What a platform's file may use: `definePlatform`, and the helpers that the built-in platforms use themselves. */
 export { AttemptError } from '../job/errors.ts'
 export type { FollowUp, Harvest } from '../job/outcome.ts'
+export type { Advice } from '../job/permit.ts'
 export type {
   Authorisation,
   CallContext,

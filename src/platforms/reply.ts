@@ -1,7 +1,5 @@
+import { DateTime } from 'luxon'
 import type { JsonReply } from '../job/platform.ts'
-
-const DAY_MS = 24 * 60 * 60 * 1000
-const HOUR_MS = 60 * 60 * 1000
 
 /** When the platform answered, on its own clock (`Date`), so that a wrong clock here does not shift what it asks for. */
 export function answeredAtMs(reply: JsonReply): number {
@@ -18,26 +16,9 @@ export function retryAfterMs(reply: JsonReply): number | undefined {
   return Number.isFinite(at) ? Math.max(0, at - answeredAtMs(reply)) : undefined
 }
 
-/** Milliseconds from `nowMs` (Unix) to the next midnight in an IANA time zone; daylight saving is allowed for. */
+/** Milliseconds from `nowMs` (Unix) to the next midnight in an IANA time zone. */
 export function untilMidnightMs(zone: string, nowMs: number): number {
-  const candidate = nowMs + DAY_MS - sinceMidnightMs(zone, nowMs)
-  // On the day of a clock change the guess is off by the change: what stands past (or before) midnight there is taken back.
-  const off = sinceMidnightMs(zone, candidate)
-  const corrected = off > 12 * HOUR_MS ? candidate + (DAY_MS - off) : candidate - off
-  return corrected - nowMs
-}
-
-function sinceMidnightMs(zone: string, atMs: number): number {
-  const parts = new Intl.DateTimeFormat('en-US', {
-    timeZone: zone,
-    hourCycle: 'h23',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
-  }).formatToParts(atMs)
-  const value = (type: string) => Number(parts.find((part) => part.type === type)?.value ?? 0)
-  const ms = ((atMs % 1000) + 1000) % 1000
-  return value('hour') * HOUR_MS + value('minute') * 60_000 + value('second') * 1000 + ms
+  return DateTime.fromMillis(nowMs, { zone }).plus({ days: 1 }).startOf('day').toMillis() - nowMs
 }
 
 /** Optional field for a Throttle: absent, rather than undefined, when the platform did not say. */
