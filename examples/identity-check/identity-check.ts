@@ -67,6 +67,8 @@ export default definePlatform({
         birth_date: z.iso.date(),
         wait_s_max: z.int().min(0).max(120).default(60).describe('How long one run waits for the verdict.'),
       }),
+      // The order, and two looks at it as a rule.
+      calls: { order: 1, status: 2 },
       async run(job, { get, signal }) {
         const { wait_s_max, ...person } = job.params
         // The register knows an order again by its reference. The job's id stays the same through every retry, so however often

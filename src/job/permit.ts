@@ -81,7 +81,7 @@ export interface Grant {
   /** The level that holds the next permit back, e.g. `global`, `platform:tiktok`, `endpoint:tiktok/user_info`. */
   readonly level: string | null
   /**
-   * How much later than need be the limiter may be asked again, and told of arrivals, for a loss of one percent at most: calls that
+   * How much later than need be the limiter may be asked again, and told of arrivals, for a loss of two percent at most: calls that
    * are put off until they have more to say are fewer.
    */
   readonly gatherMs: number

@@ -694,7 +694,7 @@ if shared and #wants > 0 then
       local entry
       if one.units > 0 then
         local level = terms[index]
-        local hold = min(2500000, level.kind == 'window' and 300000 + floor(level.windowUs / 100) or 2500000)
+        local hold = min(2500000, level.kind == 'window' and 300000 + floor(level.windowUs / 50) or 2500000)
         entry = { q.daemon, stays and mine[index] or now, now + one.wait + hold, one.units, one.charge, one.permits, had[index] + one.got }
       end
       local waiting = others[index]

@@ -87,7 +87,7 @@ export function requeued(
 
 /** Until when a daemon that was told to wait has its place. */
 export function heldUntil(terms: LevelTerms, nowUs: number, waitUs: number): number {
-  const holdUs = terms.kind === 'window' ? HOLD_US + Math.floor(terms.windowUs / 100) : HOLD_MAX_US
+  const holdUs = terms.kind === 'window' ? HOLD_US + Math.floor(terms.windowUs / 50) : HOLD_MAX_US
   return nowUs + waitUs + Math.min(HOLD_MAX_US, holdUs)
 }
 

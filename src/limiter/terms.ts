@@ -117,7 +117,7 @@ const GATHER_MS_MAX = 5_000
 /** How late is harmless at a level: a window loses what is not taken at once, a bucket does when it is full. */
 export function gatherMs(terms: LevelTerms | undefined): number {
   if (terms === undefined || terms.kind === 'quota') return GATHER_MS_MAX
-  const harmlessUs = terms.kind === 'window' ? terms.windowUs / 100 : terms.toleranceUs / 4
+  const harmlessUs = terms.kind === 'window' ? terms.windowUs / 50 : terms.toleranceUs / 4
   return Math.min(GATHER_MS_MAX, Math.floor(harmlessUs / 1000))
 }
 

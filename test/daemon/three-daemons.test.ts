@@ -36,9 +36,9 @@ const LIMITS = {
 }
 /** What each must be used to, less what a busy machine takes. */
 const USED = new Map([
-  ['endpoint:instagram/user_profile', 0.92],
+  ['endpoint:instagram/user_profile', 0.9],
   ['platform:youtube', 0.97],
-  ['endpoint:tiktok/user_info', 0.92],
+  ['endpoint:tiktok/user_info', 0.9],
 ])
 
 function jobsOf(daemon: number): string {
