@@ -116,7 +116,7 @@ for (const daemons of [1, 3, 10, 50]) {
       const used = utilisation(WINDOWS, result.arrivals, STEADY)
       if (seed === 1) tell(t, result, used)
       // A permit whose request was aborted or lost with its daemon counts until its time-out: that is what faults cost.
-      for (const level of WINDOW_LEVELS) assert.ok(used.get(level)! >= 0.9, `${level} ${used.get(level)}`)
+      for (const level of WINDOW_LEVELS) assert.ok(used.get(level)! >= 0.85, `${level} ${used.get(level)}`)
     }
   })
 }

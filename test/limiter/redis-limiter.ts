@@ -14,12 +14,19 @@ interface MakeOptions {
   readonly coldStart?: ColdStart
   readonly keyPrefix?: string
   readonly insuranceLimiter?: RateLimiterAbstract
+  readonly cluster?: readonly string[]
 }
 
 function make(url: string, options: MakeOptions = {}) {
-  const { plan = PLAN, coldStart = 'full', keyPrefix = `test-${randomUUID()}`, insuranceLimiter } = options
+  const {
+    plan = PLAN,
+    coldStart = 'full',
+    keyPrefix = `test-${randomUUID()}`,
+    insuranceLimiter,
+    cluster,
+  } = options
   const recorded = metrics()
-  const redis = { url, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
+  const redis = { url, cluster, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
   return {
     limiter: new StackedLimiter({
       plan,

@@ -1,13 +1,17 @@
 import { once } from 'node:events'
 import net from 'node:net'
 
-/** A way to Redis that a test can cut (connections end, new ones are refused) or freeze (bytes go nowhere). */
+/**
+ * A way to Redis that a test can cut (connections end, new ones are refused), freeze (bytes go nowhere), slow down, or lead elsewhere.
+ */
 export class RedisProxy {
-  readonly #target: URL
+  #target: URL
   readonly #sockets = new Set<net.Socket>()
   #server: net.Server | undefined
   #port = 0
   #frozen = false
+  /** Added to every reply. */
+  delayMs = 0
 
   constructor(address: string) {
     this.#target = new URL(address)
@@ -27,7 +31,11 @@ export class RedisProxy {
         [far, near],
       ] as const) {
         this.#sockets.add(from)
-        from.on('data', (bytes) => this.#frozen || to.write(bytes))
+        from.on('data', (bytes) => {
+          if (this.#frozen) return
+          if (from === far && this.delayMs > 0) setTimeout(() => to.write(bytes), this.delayMs)
+          else to.write(bytes)
+        })
         from.on('error', () => {})
         from.on('close', () => {
           this.#sockets.delete(from)
@@ -43,6 +51,12 @@ export class RedisProxy {
 
   freeze(): void {
     this.#frozen = true
+  }
+
+  /** New connections lead to another server; those that are open end. */
+  lead(address: string): void {
+    this.#target = new URL(address)
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   async cut(): Promise<void> {

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { Redis } from 'ioredis'
+import { need } from '../need.ts'
+import { until } from './redis-limiter.ts'
+
+/** Whether a test may start Redis processes of its own; skips it, loudly, when not. */
+export function ownRedis(t: TestContext): boolean {
+  if (need(t, 'redis') === null) return false
+  if (spawnSync('redis-server', ['--version']).status === 0) return true
+  t.skip('needs redis-server on PATH')
+  return false
+}
+
+/** A redis-server of a test's own, which can be killed and started again on its port with what it kept. */
+export class RedisServer {
+  readonly port: number
+  readonly #folder = mkdtempSync(join(tmpdir(), 'millrace-redis-'))
+  readonly #settings: readonly string[]
+  #process: ChildProcess | undefined
+
+  private constructor(port: number, settings: readonly string[]) {
+    this.port = port
+    this.#settings = settings
+  }
+
+  /** Nothing is kept unless `settings` say so. It ends with the test. */
+  static async start(t: TestContext, settings: readonly string[] = []): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), settings)
+    t.after(async () => {
+      await server.kill()
+      rmSync(server.#folder, { recursive: true, force: true })
+    })
+    await server.start()
+    return server
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  async start(): Promise<void> {
+    const own = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '']
+    this.#process = spawn('redis-server', [...own, ...this.#settings], { stdio: 'ignore' })
+    await this.#ask(async (redis) => until(async () => (await redis.ping().catch(() => '')) === 'PONG'))
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#process
+    this.#process = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  /** One command, on a connection of its own. */
+  command(name: string, ...args: (string | number)[]): Promise<unknown> {
+    return this.#ask((redis) => redis.call(name, ...args))
+  }
+
+  async #ask<T>(ask: (redis: Redis) => Promise<T>): Promise<T> {
+    const redis = new Redis(this.port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null })
+    redis.on('error', () => {})
+    try {
+      return await ask(redis)
+    } finally {
+      redis.disconnect()
+    }
+  }
+}
+
+/** Three masters that share the slots among them. */
+export async function startCluster(t: TestContext): Promise<readonly RedisServer[]> {
+  const settings = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--appendonly', 'no']
+  const nodes = await Promise.all([0, 1, 2].map(() => RedisServer.start(t, settings)))
+  const each = Math.ceil(16_384 / nodes.length)
+  for (const [index, node] of nodes.entries()) {
+    const slots = Array.from({ length: each }, (_, i) => index * each + i).filter((slot) => slot < 16_384)
+    await node.command('CLUSTER', 'ADDSLOTS', ...slots)
+    if (index > 0) await node.command('CLUSTER', 'MEET', '127.0.0.1', nodes[0]!.port)
+  }
+  for (const node of nodes) {
+    await until(async () => {
+      const info = String(await node.command('CLUSTER', 'INFO'))
+      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${nodes.length}`)
+    }, 20_000)
+  }
+  return nodes
+}
+
+async function freePort(): Promise<number> {
+  // A cluster's nodes talk to each other on the port above by 10,000.
+  for (;;) {
+    const server = net.createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as net.AddressInfo
+    server.close()
+    await once(server, 'close')
+    if (port < 55_000) return port
+    assert.ok(port > 0)
+  }
+}

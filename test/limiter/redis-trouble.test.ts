@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { ServiceAwayError } from '../../src/job/errors.ts'
+import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
+import { type Arrival, utilisation, violations } from './oracle.ts'
+import { open, until } from './redis-limiter.ts'
+import { RedisProxy } from './redis-proxy.ts'
+import { ownRedis, RedisServer, startCluster } from './redis-servers.ts'
+import { demand, metrics, SILENT, want } from './sample.ts'
+import { BUSY, saturate } from './saturate.ts'
+
+/** A cold start: the time-out of a grant and one window. */
+const COLD_MS = 1_600
+const MEASURED_MS = 2_000
+
+interface Load {
+  readonly arrivals: readonly Arrival[]
+  readonly limiters: readonly StackedLimiter[]
+  /** Ends the load when the bucket has been used well for two seconds after now; fails when that does not come. */
+  recovers(): Promise<void>
+}
+
+/** Two limiters that want more than there is. */
+async function load(
+  t: TestContext,
+  url: string,
+  options: { cluster?: readonly string[] } = {},
+): Promise<Load> {
+  const keyPrefix = `trouble-${randomUUID()}`
+  const limiters = [
+    (await open(t, url, { plan: BUSY, coldStart: 'empty', keyPrefix, ...options })).limiter,
+    (await open(t, url, { plan: BUSY, coldStart: 'empty', keyPrefix, ...options })).limiter,
+  ]
+  const arrivals: Arrival[] = []
+  let goesOn = true
+  const work = Promise.all(limiters.map((limiter) => saturate(limiter, arrivals, () => goesOn)))
+  t.after(async () => {
+    goesOn = false
+    await work
+  })
+  await until(() => arrivals.length > 60, 10_000)
+  return {
+    arrivals,
+    limiters,
+    async recovers() {
+      const usedOf = (fromMs: number) =>
+        utilisation(BUSY, arrivals, { fromMs, toMs: fromMs + MEASURED_MS }).get('platform:p') ?? 0
+      // Loose: the machine may be busy.
+      await until(() => usedOf(performance.now() - MEASURED_MS) > 0.8, 20_000)
+      goesOn = false
+      await work
+      assert.deepEqual(violations(BUSY, arrivals), [])
+    },
+  }
+}
+
+test('in Redis: a restart that keeps the data may have lost the last of it: buckets empty, windows full', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t, ['--appendonly', 'yes', '--appendfsync', 'everysec'])
+  const { arrivals, recovers } = await load(t, server.url)
+  await server.kill()
+  const count = arrivals.length
+  await server.start()
+  const backMs = performance.now()
+  await until(() => arrivals.length > count, 10_000)
+  assert.ok(arrivals[count]!.atMs - backMs > COLD_MS - 200, `${arrivals[count]!.atMs - backMs} ms`)
+  await recovers()
+})
+
+test('in Redis: a fail-over to a replica that lacks the last writes', async (t) => {
+  if (!ownRedis(t)) return
+  const master = await RedisServer.start(t)
+  const replica = await RedisServer.start(t)
+  await replica.command('REPLICAOF', '127.0.0.1', master.port)
+  await until(async () =>
+    String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
+  )
+  const proxy = new RedisProxy(master.url)
+  await proxy.open()
+  t.after(() => proxy.cut())
+  const { arrivals, recovers } = await load(t, proxy.url)
+  await replica.command('REPLICAOF', 'NO', 'ONE')
+  const parted = arrivals.length
+  // Of these the replica knows nothing.
+  await until(() => arrivals.length > parted + 40)
+  proxy.lead(replica.url)
+  const count = arrivals.length
+  await until(() => arrivals.length > count + 40, 10_000)
+  await recovers()
+})
+
+test('in Redis: one that takes 200 ms longer to answer', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t)
+  const proxy = new RedisProxy(server.url)
+  await proxy.open()
+  t.after(() => proxy.cut())
+  const { arrivals, limiters, recovers } = await load(t, proxy.url)
+  proxy.delayMs = 200
+  const [limiter] = limiters
+  // What comes back too late for its use is dropped, and costs no more than that.
+  const startedMs = performance.now()
+  await limiter!.decide(demand('p', [want('tight', 0)]))
+  assert.ok(performance.now() - startedMs >= 200)
+  assert.equal(limiter!.healthy, true)
+  await sleep(1_500)
+  assert.deepEqual(violations(BUSY, arrivals), [])
+  proxy.delayMs = 0
+  await recovers()
+})
+
+test('in Redis: scripts flushed again and again, then everything', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t)
+  const { arrivals, recovers } = await load(t, server.url)
+  for (let i = 0; i < 30; i++) {
+    await server.command('SCRIPT', 'FLUSH')
+    const count = arrivals.length
+    await until(() => arrivals.length > count)
+  }
+  for (let i = 0; i < 2; i++) {
+    await server.command('FLUSHALL')
+    const count = arrivals.length
+    await until(() => arrivals.length > count + 40, 10_000)
+  }
+  await recovers()
+})
+
+test('in Redis: one that evicts whatever it likes', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t, ['--maxmemory', '8mb', '--maxmemory-policy', 'allkeys-random'])
+  const { arrivals, recovers } = await load(t, server.url)
+  const filler = new Redis(server.port, '127.0.0.1')
+  t.after(() => filler.disconnect())
+  let lost = 0
+  const value = 'x'.repeat(20_000)
+  const endMs = performance.now() + 6_000
+  for (let i = 0; performance.now() < endMs; i++) {
+    await filler.set(`filler:${i % 2_000}`, value)
+    if (i % 50 !== 0) continue
+    const keys = await filler.keys('{trouble-*:levels')
+    if (keys.length === 0) lost++
+    await sleep(1)
+  }
+  t.diagnostic(`the state was seen to be gone ${lost} times; ${arrivals.length} arrivals`)
+  assert.ok(lost > 0)
+  await filler.flushall()
+  await recovers()
+})
+
+test('in Redis: one that is out of memory is away, and back by itself', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t)
+  const { limiters, recovers } = await load(t, server.url)
+  await server.command('CONFIG', 'SET', 'maxmemory', '1')
+  await until(() => limiters.every(({ healthy }) => !healthy))
+  await assert.rejects(limiters[0]!.decide(demand('p', [want('tight')])), ServiceAwayError)
+  await server.command('CONFIG', 'SET', 'maxmemory', '0')
+  await until(() => limiters.every(({ healthy }) => healthy))
+  await recovers()
+})
+
+test('in Redis: a wrong password is one clear line', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t)
+  await server.command('CONFIG', 'SET', 'requirepass', 'right')
+  const redis = { url: server.url, keyPrefix: 'p', password: 'wrong', startTimeoutMs: 1_000 }
+  const limiter = new StackedLimiter({ plan: BUSY, redis, metrics: metrics(), log: SILENT })
+  t.after(() => limiter.stop())
+  await assert.rejects(limiter.start(), (error: unknown) => {
+    assert.ok(error instanceof ServiceAwayError)
+    assert.match(error.message, new RegExp(`Redis at 127\\.0\\.0\\.1:${server.port} .*WRONGPASS`))
+    return true
+  })
+})
+
+test('in a Redis Cluster of three nodes: one slot holds it all, and its node may die and come back empty', async (t) => {
+  if (!ownRedis(t)) return
+  const nodes = await startCluster(t)
+  const [first, ...rest] = nodes.map(({ url }) => url)
+  const { arrivals, limiters, recovers } = await load(t, first!, { cluster: rest })
+  const sizes = await Promise.all(nodes.map((node) => node.command('DBSIZE')))
+  const holders = nodes.filter((_, index) => Number(sizes[index]) > 0)
+  assert.equal(holders.length, 1, `keys by node: ${sizes.join(', ')}`)
+  await holders[0]!.kill()
+  await until(() => limiters.every(({ healthy }) => !healthy), 10_000)
+  const startedMs = performance.now()
+  await assert.rejects(limiters[0]!.decide(demand('p', [want('tight')])), ServiceAwayError)
+  assert.ok(performance.now() - startedMs < 2_000)
+  await holders[0]!.start()
+  await until(() => limiters.every(({ healthy }) => healthy), 20_000)
+  const count = arrivals.length
+  await until(() => arrivals.length > count + 40, 10_000)
+  await recovers()
+})
