@@ -48,11 +48,14 @@ export const threeCalls: Contestant = {
     const { global, platforms, endpoints } = LIMITS
     const platform = platforms[PLATFORM]!
     const take = async (endpoint: string): Promise<boolean> => {
-      if ((await redis.takeToken(`${keyPrefix}:global`, global.rate, global.burst, Date.now())) === 0) return false
+      if ((await redis.takeToken(`${keyPrefix}:global`, global.rate, global.burst, Date.now())) === 0)
+        return false
       if ((await redis.takeToken(`${keyPrefix}:platform`, platform.rate, platform.burst, Date.now())) === 0)
         return false
       const { limit, windowMs } = endpoints[PLATFORM]![endpoint]!
-      return (await redis.takeSlot(`${keyPrefix}:${endpoint}`, limit, windowMs, Date.now(), randomUUID())) === 1
+      return (
+        (await redis.takeSlot(`${keyPrefix}:${endpoint}`, limit, windowMs, Date.now(), randomUUID())) === 1
+      )
     }
     return {
       async acquire(endpoint, signal) {
