@@ -1,170 +1,63 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import net from 'node:net'
-import { cpus } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
+/**
+ * The stacked limiter beside what is usually put in its place, over one real Redis, and what one of its decisions costs.
+ * `node native-bench/limiter.ts [redis://127.0.0.1:6379] [--quick]`: without an address a Redis is started for it, and stopped. Takes
+ * under five minutes, `--quick` under one.
+ *
+ * A, limits shared through Redis: waiters ask for permits of four endpoints of one platform, each again as soon as its last
+ * request has its reply; the upstream is an exact log of arrivals in this process, judged by the oracle of the tests.
+ * - stacked limiter: the permit desk over it, as in the daemon.
+ * - RateLimiterUnion: three RateLimiterRedis of rate-limiter-flexible, polled.
+ * - three calls: bucket, bucket and sorted set in three scripts, polled.
+ *
+ * B, the script inside Redis and the round trip to it, by endpoints stored and asked for. C, the same decision in memory.
+ */
+import { cpus, loadavg } from 'node:os'
+import { parseArgs } from 'node:util'
 import { Redis } from 'ioredis'
-import type { LimitPlan } from '../src/limiter/plan.ts'
-import { type Arrival, utilisation, violations } from '../test/limiter/oracle.ts'
-import { type Contestant, ours, sequential, union } from './limiter/contestants.ts'
-import { decisionCost, pureCost } from './limiter/cost.ts'
+import { startRedis } from '../test/services/redis.ts'
+import { versionOf } from './limiter/commands.ts'
+import { pureCosts } from './limiter/pure-cost.ts'
+import { scriptCosts } from './limiter/script-cost.ts'
+import { sharedLimits } from './limiter/shared-limits.ts'
 
-// Permits per second, calls to Redis per permit, use of the limits and violations, beside the usual ways; and what a decision costs
-// inside Redis as endpoints grow. Contestants take turns on one Redis, which this starts itself unless it is given an address.
-//
-//   node native-bench/limiter.ts [--quick] [redis://…]
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false } },
+})
+const { quick } = values
+const [address] = positionals
 
-const quick = process.argv.includes('--quick')
-const given = process.argv.find((argument) => argument.startsWith('redis://'))
-const MEASURED_MS = quick ? 4_000 : 20_000
-const WARM_MS = quick ? 2_000 : 5_000
+// One waiter meets one window of a second; more of them meet windows of two, and a burst that has to be gone first.
+const ALONE = quick ? { leadMs: 1_000, measureMs: 2_000 } : { leadMs: 1_000, measureMs: 10_000 }
+const MANY = quick ? { leadMs: 2_000, measureMs: 2_000 } : { leadMs: 3_000, measureMs: 18_000 }
+const EFFORT = quick
+  ? { rounds: 3, roundMs: 10, entriesMax: 20_000 }
+  : { rounds: 7, roundMs: 40, entriesMax: 2_000_000 }
 
-/** The platform's bucket decides for most of the endpoints, a window for one of them. */
-const PLAN: LimitPlan = {
-  global: { rate: 1_000, burst: 1_000 },
-  platforms: { p: { rate: 100, burst: 60 } },
-  endpoints: {
-    p: {
-      a: { limit: 120, windowMs: 2_000 },
-      b: { limit: 120, windowMs: 2_000 },
-      c: { limit: 120, windowMs: 2_000 },
-      d: { limit: 20, windowMs: 2_000 },
-    },
-  },
-  defaultEndpoint: { limit: 60, windowMs: 60_000 },
-  arrivalJitterMs: 200,
-  grantTimeoutMs: 1_000,
-}
-const ENDPOINTS = Object.keys(PLAN.endpoints.p!)
-
-interface Row {
-  readonly contestant: string
-  readonly daemons: number
-  readonly waiters: number
-  readonly permitsPerS: number
-  readonly callsPerPermit: number
-  readonly bucket: number
-  /** Of the window that is used most. */
-  readonly window: number
-  readonly violations: number
-  /** Of this process, for one permit. */
-  readonly cpuUs: number
-}
-
-async function compete(contestant: Contestant, url: string, daemons: number, waiters: number): Promise<Row> {
-  const admin = new Redis(url)
-  await admin.flushall()
-  const fleet = await Promise.all(Array.from({ length: daemons }, () => contestant.open(url, PLAN)))
-  const arrivals: Arrival[] = []
-  const over = new AbortController()
-  const wait = async (n: number) => {
-    const endpoint = ENDPOINTS[n % ENDPOINTS.length]!
-    while (!over.signal.aborted) {
-      const held = await fleet[n % daemons]!.acquire(endpoint, over.signal)
-      held.sent()
-      // On its way, and the reply back.
-      await sleep(1 + Math.random() * 4)
-      arrivals.push({ atMs: performance.now(), platform: 'p', endpoint, cost: 1 })
-      await sleep(1 + Math.random() * 4)
-      held.arrived()
-    }
-  }
-  const all = Array.from({ length: waiters }, (_, n) => wait(n).catch(() => {}))
-  await sleep(WARM_MS)
-  const calls = async () => {
-    const stats = await admin.info('commandstats')
-    // What clients sent: scripts, and transactions as one.
-    return [...stats.matchAll(/^cmdstat_(?:eval|evalsha|exec):calls=(\d+)/gm)].reduce(
-      (sum, [, n]) => sum + Number(n),
-      0,
-    )
-  }
-  const before = {
-    calls: await calls(),
-    count: arrivals.length,
-    cpu: process.cpuUsage(),
-    atMs: performance.now(),
-  }
-  await sleep(MEASURED_MS)
-  const spanMs = performance.now() - before.atMs
-  const permits = arrivals.length - before.count
-  const used = utilisation(PLAN, arrivals, { fromMs: before.atMs, toMs: before.atMs + spanMs })
-  const cpu = process.cpuUsage(before.cpu)
-  const made = (await calls()) - before.calls
-  over.abort(new Error('over'))
-  await Promise.all(fleet.map((daemon) => daemon.stop()))
-  await Promise.all(all)
-  admin.disconnect()
-  return {
-    contestant: contestant.name,
-    daemons,
-    waiters,
-    permitsPerS: permits / (spanMs / 1000),
-    callsPerPermit: made / permits,
-    bucket: used.get('platform:p') ?? 0,
-    window: Math.max(...[...used].map(([level, share]) => (level.startsWith('endpoint:') ? share : 0))),
-    violations: violations(PLAN, arrivals).length,
-    cpuUs: (cpu.user + cpu.system) / permits,
-  }
-}
-
-function print(rows: readonly Row[]): void {
-  console.log(
-    '| | daemons | waiters | permits/s | calls a permit | bucket | window | violations | CPU µs a permit |',
-  )
-  console.log('|---|---|---|---|---|---|---|---|---|')
-  for (const row of rows) {
-    const percent = (share: number) => `${(share * 100).toFixed(1)}%`
-    console.log(
-      `| ${row.contestant} | ${row.daemons} | ${row.waiters} | ${row.permitsPerS.toFixed(1)} | ${row.callsPerPermit.toFixed(2)} | ` +
-        `${percent(row.bucket)} | ${percent(row.window)} | ${row.violations} | ${Math.round(row.cpuUs)} |`,
-    )
-  }
-}
-
-async function start(): Promise<{ url: string; stop(): Promise<void> }> {
-  if (given !== undefined) return { url: given, stop: async () => {} }
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as net.AddressInfo
-  probe.close()
-  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', ''], {
-    stdio: 'ignore',
-  })
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    async stop() {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    },
-  }
-}
-
-const server = await start()
+const started = address === undefined ? await startRedis() : undefined
+const url = address ?? started!.address
+const redis = new Redis(url)
 try {
-  const redis = new Redis(server.url, { retryStrategy: () => 50, maxRetriesPerRequest: null })
-  redis.on('error', () => {})
-  const version = /redis_version:(\S+)/.exec(await redis.info('server'))?.[1]
-  redis.disconnect()
-  console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, Redis ${version}`)
+  const server = { url, redis }
+  const load = loadavg()[0]!.toFixed(2)
   console.log(
-    `\nBucket of 100/s, burst 60; three windows of 120 and one of 20 per 2 s (shown: the one that is used most); ${MEASURED_MS / 1000} s each\n`,
+    `${cpus()[0]?.model ?? 'unknown'} × ${cpus().length}, Node ${process.version}, Redis ${await versionOf(redis)}, ` +
+      `load before the start ${load}${quick ? ', quick' : ''}`,
   )
-  const rows: Row[] = []
-  for (const [daemons, waiters] of [
-    [1, 1],
-    [1, 10],
-    [1, 1_000],
-    [3, 1_000],
-  ] as const) {
-    for (const contestant of [ours, union, sequential])
-      rows.push(await compete(contestant, server.url, daemons, waiters))
-  }
-  print(rows)
-  console.log('\nA decision inside Redis, by endpoints in the state and endpoints that are asked for\n')
-  await decisionCost(server.url, quick ? 3 : 7)
-  console.log('\nThe same decision in memory\n')
-  pureCost()
+  console.log(
+    `\nA. Shared limits. ${MANY.measureMs / 1_000} s measured after ${MANY.leadMs / 1_000} s (one waiter: ` +
+      `${ALONE.measureMs / 1_000} s after ${ALONE.leadMs / 1_000} s), all of it judged. calls: EVALSHA and EVAL by INFO commandstats,\n` +
+      'acknowledgements included; CPU of this process, its timers and log included. Levels: share of what they sustain; media\n' +
+      'gets what the platform has left, 46.7%; one waiter asks for profile only.\n',
+  )
+  console.log(`1 daemon\n${await sharedLimits(server, { daemons: 1, waiters: [1], span: ALONE })}\n`)
+  console.log(`1 daemon\n${await sharedLimits(server, { daemons: 1, waiters: [10, 1_000], span: MANY })}\n`)
+  console.log(`3 daemons\n${await sharedLimits(server, { daemons: 3, waiters: [999], span: MANY })}\n`)
+  const costs = await scriptCosts(server, EFFORT)
+  console.log(`B. The script, µs a call inside Redis, medians of ${EFFORT.rounds} rounds\n${costs.redis}\n`)
+  console.log(`   Round trip from Node, µs a call\n${costs.trip}\n`)
+  console.log(`C. decide() in memory, µs a call\n${pureCosts(EFFORT)}`)
 } finally {
-  await server.stop()
+  redis.disconnect()
+  await started?.stop()
 }

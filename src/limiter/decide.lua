@@ -25,6 +25,7 @@ local SLOTS = 7
 local WHOLE = 1000
 local QUOTA_WAIT_MIN_US = 1000000
 local STAND_US = 20000
+local LITTLE_US = 1000000
 
 -- Places in a level's record.
 local KIND, EPOCH, BLOCKED, FACTOR, FACTOR_AT, RECENT, TAT = 1, 2, 3, 4, 5, 6, 7
@@ -638,7 +639,13 @@ for at, want in ipairs(wants) do
   local wait, level = 0, 0
   if granted[at] < want.count then
     for place, index in ipairs(want.levels) do
-      local one = waitOf(index, min(capacityOf(index), kept[index] + want.charges[place]))
+      local charged = want.charges[place]
+      local one
+      if capacityOf(index) < charged then
+        one = max(LITTLE_US, records[index][BLOCKED] - now)
+      else
+        one = waitOf(index, min(capacityOf(index), kept[index] + charged))
+      end
       if one > wait then wait, level = one, index end
     end
   end
@@ -667,8 +674,12 @@ for at, want in ipairs(wants) do
     end
   end
   local remaining = huge
-  for _, index in ipairs(want.levels) do remaining = min(remaining, free[index]) end
-  verdicts[at] = { granted[at], wait, level, remaining }
+  local tight = 0
+  for _, index in ipairs(want.levels) do
+    remaining = min(remaining, free[index])
+    if tight == 0 and terms[index].kind == 'window' and free[index] * 2 < capacityOf(index) then tight = index end
+  end
+  verdicts[at] = { granted[at], wait, level, remaining, tight }
 end
 
 -- Where the daemon stands now in the queues of the levels that it asked.

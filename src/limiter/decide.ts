@@ -95,8 +95,13 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
     let level = 0
     if (turns.granted[index] === count) return { waitUs, level }
     for (const [place, at] of chain.entries()) {
-      const units = Math.min(levels[at]!.capacity, kept[at]! + charges[place]!)
-      const wait = levels[at]!.wait(units)
+      const one = levels[at]!
+      const charge = charges[place]!
+      // Others use so much of it now that it does not hold one permit: that passes, and nobody knows when.
+      const wait =
+        one.capacity < charge
+          ? Math.max(LITTLE_US, one.blockedUs)
+          : one.wait(Math.min(one.capacity, kept[at]! + charge))
       // The widest level among equals.
       if (wait > waitUs) {
         waitUs = wait
@@ -126,7 +131,8 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
       }
     }
     const remaining = Math.min(...chain.map((at) => free[at]!))
-    return { granted, waitUs, level, remaining }
+    const tight = 1 + (chain.find((at) => isTight(levels[at]!, free[at]!)) ?? -1)
+    return { granted, waitUs, level, remaining, tight }
   })
 
   const changed = new Map<string, LevelRecord>()
@@ -153,6 +159,10 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
   }
 }
 
+function isTight({ terms, capacity }: Level, free: number): boolean {
+  return terms.kind === 'window' && free * 2 < capacity
+}
+
 /** The first word of a daemon after a cold start: nobody knows who else is there, unless nobody needs to care. */
 function presenceOf(state: LimiterState, question: DecideQuestion, opened: Opened): Presence | undefined {
   const { membership, coldStart } = question
@@ -164,6 +174,7 @@ function presenceOf(state: LimiterState, question: DecideQuestion, opened: Opene
 
 /** How long who can be told nothing better waits. */
 const STAND_US = 20_000
+const LITTLE_US = 1e6
 const NOBODY: Others = { waiting: [], before: 0, had: 0 }
 
 /** Where the daemon stands now in the queues of the levels that it asked: in those that hold it back. */

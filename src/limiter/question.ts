@@ -132,6 +132,8 @@ export interface Verdict {
   readonly level: number
   /** Units that every level still has for this want. */
   readonly remaining: number
+  /** A window that is more than half full, whatever holds it back: index plus one; 0: none. */
+  readonly tight: number
 }
 
 /** What is used of a quota, for daemons to remember. */

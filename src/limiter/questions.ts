@@ -199,7 +199,10 @@ export class Questions {
         // Rounded up: a timer that fires after this many ms is not early.
         waitMs: Math.ceil(verdict.waitUs / 1000),
         level: compiled.question.levels[verdict.level - 1]?.name ?? null,
-        gatherMs: gatherMs(compiled.question.levels[verdict.level - 1]),
+        gatherMs: Math.min(
+          gatherMs(compiled.question.levels[verdict.level - 1]),
+          gatherMs(compiled.question.levels[verdict.tight - 1]),
+        ),
       }
     }
     return grants

@@ -218,10 +218,10 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     const stopTimer = this.#metrics.limiter_call_duration_seconds.startTimer()
     let outcome = 'error'
     try {
-      // The script's own shape: whether it began anew, four whole numbers for each want, three for each quota.
+      // The script's own shape: whether it began anew, five whole numbers for each want, three for each quota.
       const [cold, verdicts, quotas, isMember] = (await this.#ask(question)) as [
         number,
-        [number, number, number, number][],
+        [number, number, number, number, number][],
         [number, number, number][],
         number,
       ]
@@ -232,7 +232,13 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
         question,
         quotas.map(([level, endsUs, used]): QuotaReading => ({ level, endsUs, used })),
       )
-      return verdicts.map(([granted, waitUs, level, remaining]) => ({ granted, waitUs, level, remaining }))
+      return verdicts.map(([granted, waitUs, level, remaining, tight]) => ({
+        granted,
+        waitUs,
+        level,
+        remaining,
+        tight,
+      }))
     } finally {
       stopTimer()
       this.#metrics.limiter_calls_total.inc({ outcome })

@@ -47,6 +47,8 @@ interface EndpointState {
 }
 
 const NO_ROOM_MS = 250
+/** However long the wait: a block may be lifted, and a quota may take longer than a timer can run (24.8 days). */
+const ASK_AGAIN_MS = 60_000
 /** Of one endpoint, in one call. */
 const COUNT_MAX = 10_000
 const LIMITER_RETRY_MAX_MS = 2_000
@@ -261,7 +263,10 @@ export class PlatformPermits {
       if (grant.granted > 0) this.#arrivals.granted(grant, want, nowMs)
       state.gatherMs = grant.gatherMs
       if (grant.level !== null) {
-        state.deniedUntilMs = this.#patience.askAt(nowMs + grant.waitMs, grant.gatherMs)
+        state.deniedUntilMs = this.#patience.askAt(
+          nowMs + Math.min(grant.waitMs, ASK_AGAIN_MS),
+          grant.gatherMs,
+        )
         // Without the names in it: the labels beside it say them.
         const level = grant.level.split(':', 1)[0]!
         metrics.permits_denied_total.inc({ ...labels, level })

@@ -44,6 +44,33 @@ test('a wrong configuration is told as a list, with exit code 2', async (t) => {
   assert.match(stderr, /millrace\.yaml:3: kafkaa: unknown key/)
 })
 
+test('limits that cannot be used, or hold no call, are refused with what to do, and exit code 2', async (t) => {
+  const cwd = folderOf(t)
+  writeFileSync(
+    join(cwd, 'millrace.yaml'),
+    'limits:\n  endpoints:\n    youtube:\n      channel: { limit: 5, window: 2s }\n',
+  )
+  for (const command of [['run'], ['plan', '--creators', '10', '--every', '1h']]) {
+    const { code, stderr } = await refusal(command, { cwd, env: EMBEDDED })
+    assert.equal(code, 2, command[0])
+    assert.match(
+      stderr,
+      /endpoint:youtube\/channel: of 5 per 2000 ms only 80\.0% can be used.*limits\.latency/,
+    )
+  }
+  writeFileSync(
+    join(cwd, 'millrace.yaml'),
+    'limits:\n  quotas:\n    youtube: { limit: 10, time_zone: Mars/Olympus }\n',
+  )
+  const zone = await refusal(['run'], { cwd, env: EMBEDDED })
+  assert.equal(zone.code, 2)
+  assert.match(zone.stderr, /quota:youtube: time zone "Mars\/Olympus"; expected an IANA name/)
+  writeFileSync(join(cwd, 'millrace.yaml'), 'limits:\n  redis_away: share\n  daemons_max: 100\nredis: {}\n')
+  const share = await refusal(['run'], { cwd, env: EMBEDDED })
+  assert.equal(share.code, 2)
+  assert.match(share.stderr, /limit 0; expected a whole number/)
+})
+
 test('an unreachable broker is one line, with exit code 3', async (t) => {
   const cwd = folderOf(t)
   const env = { ...EMBEDDED, MILLRACE_KAFKA__BROKERS: '127.0.0.1:1', MILLRACE_LIMITS__SHARE: '1/2' }

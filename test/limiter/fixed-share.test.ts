@@ -160,7 +160,8 @@ async function run(
           assert.ok(error instanceof ServiceAwayError)
           return []
         })
-      for (const { endpoint, grant, granted } of grants) {
+      for (const { endpoint, grant, granted, waitMs } of grants) {
+        assert.ok(waitMs < 3_600_000, `told to wait ${waitMs} ms`)
         if (world.cutOff.has(id)) alone += granted
         for (let i = 0; i < granted; i++)
           due.push({ atMs: atMs + random() * 400, daemon: id, endpoint, grant })

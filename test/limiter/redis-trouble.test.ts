@@ -4,6 +4,8 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { ServiceAwayError } from '../../src/job/errors.ts'
+import { FixedShare } from '../../src/limiter/fixed-share.ts'
+import { settlingMs } from '../../src/limiter/plan.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { type Arrival, utilisation, violations } from './oracle.ts'
 import { open, until } from './redis-limiter.ts'
@@ -15,6 +17,8 @@ import { BUSY, saturate } from './saturate.ts'
 /** A cold start: the time-out of a grant and one window. */
 const COLD_MS = 1_600
 const MEASURED_MS = 2_000
+/** No window is longer than a second: what settles, settles soon. */
+const SHORT = { ...BUSY, defaultEndpoint: { limit: 60, windowMs: 1_000 } }
 
 interface Load {
   readonly arrivals: readonly Arrival[]
@@ -175,6 +179,49 @@ test('in Redis: a wrong password is one clear line', async (t) => {
     assert.match(error.message, new RegExp(`Redis at 127\\.0\\.0\\.1:${server.port} .*WRONGPASS`))
     return true
   })
+})
+
+test('in Redis: gone for good, and a fixed share of the limits meanwhile', async (t) => {
+  if (!ownRedis(t)) return
+  const server = await RedisServer.start(t)
+  const keyPrefix = `trouble-${randomUUID()}`
+  const membership = { daemonsMax: 2, graceMs: 1_000, leaseMs: 60_000 }
+  const daemons = [0, 1].map(() => {
+    const redis = { url: server.url, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
+    const shared = new StackedLimiter({ plan: SHORT, redis, membership, metrics: metrics(), log: SILENT })
+    return new FixedShare({ plan: SHORT, shared, membership, metrics: metrics(), log: SILENT })
+  })
+  let goesOn = true
+  t.after(async () => {
+    goesOn = false
+    await Promise.all(daemons.map((daemon) => daemon.stop()))
+  })
+  await Promise.all(daemons.map((daemon) => daemon.start()))
+  const arrivals: Arrival[] = []
+  const work = Promise.all(daemons.map((daemon) => saturate(daemon, arrivals, () => goesOn)))
+  await until(() => arrivals.length > 60, 10_000)
+  await server.kill()
+  const awayMs = performance.now()
+  await until(() => daemons.every(({ healthy }) => !healthy))
+  await until(() => daemons.every(({ healthy }) => healthy), 10_000)
+  // Nobody uses a share before everybody else has had the time to leave it.
+  const earliestMs = awayMs + membership.graceMs + settlingMs(SHORT) - 500
+  await until(() => arrivals.at(-1)!.atMs > awayMs + 5_000, 10_000)
+  const first = arrivals.find(({ atMs }) => atMs > awayMs + 500)
+  assert.ok(first!.atMs > earliestMs, `${first!.atMs - awayMs} ms after Redis went`)
+  const usedOf = () => {
+    const toMs = performance.now()
+    return utilisation(SHORT, arrivals, { fromMs: toMs - MEASURED_MS, toMs }).get('platform:p') ?? 0
+  }
+  await until(() => usedOf() > 0.8, 10_000)
+  await server.start()
+  await until(async () => (await server.command('EXISTS', `{${keyPrefix}}:levels`)) === 1, 10_000)
+  const backMs = performance.now()
+  await until(() => arrivals.at(-1)!.atMs > backMs + MEASURED_MS + COLD_MS, 10_000)
+  await until(() => usedOf() > 0.8, 20_000)
+  goesOn = false
+  await work
+  assert.deepEqual(violations(SHORT, arrivals), [])
 })
 
 test('in a Redis Cluster of three nodes: one slot holds it all, and its node may die and come back empty', async (t) => {

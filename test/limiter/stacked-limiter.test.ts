@@ -85,6 +85,21 @@ test('in Redis: a start without Redis rejects, and may be tried again', async (t
   assert.equal(limiter.healthy, true)
 })
 
+test('in Redis: what one daemon hears from the upstream, every other one knows with its next call', async (t) => {
+  const address = need(t, 'redis')
+  if (address === null) return
+  const { limiter: one, keyPrefix } = await open(t, address)
+  const { limiter: other } = await open(t, address, { keyPrefix })
+  const target = { platform: 'instagram', endpoint: 'user_profile' }
+  assert.equal((await other.decide(demand('instagram', [want('user_profile')])))[0]!.granted, 1)
+  await one.learn(target, { blockMs: 30_000, rejected: true })
+  const [blocked] = await other.decide(demand('instagram', [want('user_profile')]))
+  assert.deepEqual([blocked!.granted, blocked!.level], [0, 'endpoint:instagram/user_profile'])
+  assert.ok(blocked!.waitMs > 29_000)
+  const state = (await other.levels('instagram')).find(({ level }) => level === blocked!.level)
+  assert.equal(state?.factor, 0.7)
+})
+
 test('in Redis: survives SCRIPT FLUSH', async (t) => {
   const address = need(t, 'redis')
   if (address === null) return

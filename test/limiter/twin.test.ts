@@ -214,7 +214,7 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
         const { verdicts, quotas, cold, isMember, changes } = decide(state, question, nowUs, runId)
         apply(state, question, changes)
         questions.saw(question, quotas)
-        const expected = verdicts.map((v) => [v.granted, v.waitUs, v.level, v.remaining])
+        const expected = verdicts.map((v) => [v.granted, v.waitUs, v.level, v.remaining, v.tight])
         const used = quotas.map(({ level, endsUs, used }) => [level, endsUs, used])
         assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used, isMember ? 1 : 0])
         if (question === fresh) {

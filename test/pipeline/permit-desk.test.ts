@@ -236,6 +236,24 @@ test('goes on after any number of short denials, also when a timer fires early',
   await Promise.all(Array.from({ length: 20 }, () => desk.acquire(requestOf())))
 })
 
+test('a wait that is longer than a timer can run is a wait', async (t) => {
+  const limiter = new ScriptedLimiter()
+  limiter.answer = (demand) =>
+    demand.wants.map(({ endpoint }) => grantOf(endpoint, { waitMs: 31 * 86_400_000, level: 'quota:youtube' }))
+  const { desk } = deskOf(t, limiter)
+  const abandoned = new AbortController()
+  t.after(() => abandoned.abort())
+  desk.acquire(requestOf({ signal: abandoned.signal })).catch(() => {})
+  // Another platform's calls show that time passes.
+  const other = limiter.answer
+  limiter.answer = (demand) =>
+    demand.platform === 'youtube'
+      ? other(demand)
+      : demand.wants.map(({ endpoint }) => grantOf(endpoint, { granted: 1 }))
+  for (let i = 0; i < 10; i++) await desk.acquire(requestOf({ platform: 'tiktok', endpoint: 'user_info' }))
+  assert.equal(limiter.demands.filter(({ platform }) => platform === 'youtube').length, 1)
+})
+
 test('a drain sends away who has not begun, and serves who has', async (t) => {
   const limiter = new ScriptedLimiter()
   let open = false
