@@ -135,8 +135,9 @@ function rowsOf(schema: Schema, path: string): string[] {
   for (const option of schema.oneOf ?? schema.anyOf ?? []) Object.assign(below, option.properties)
   return Object.entries(below).flatMap(([key, inner]) => {
     const here = path === '' ? key : `${path}.${key}`
-    const rows = inner.anyOf === undefined ? rowsOf(inner, here) : []
-    return rows.length === 0 ? [rowOf(here, inner)] : rows
+    const rows = rowsOf(inner, here)
+    // One thing or another: what it is for stands above what it may consist of.
+    return rows.length === 0 || inner.anyOf !== undefined ? [rowOf(here, inner), ...rows] : rows
   })
 }
 

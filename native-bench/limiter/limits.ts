@@ -4,8 +4,9 @@ export const PLATFORM = 'bench'
 
 /**
  * What the platform enforces. The windows together would let 280 a second through and the platform's bucket lets 200: so
- * `followers`, `comments` and `profile` are held by their windows, `media` gets what the bucket has left. The burst is a second's
- * worth, which a limiter of so many points for each second may take for the same thing. Global stands in nobody's way.
+ * `followers` and `comments` are held by their windows, `profile` by its own for most of the time, and `media` gets what the
+ * bucket has left. The burst is a second's worth, which a limiter of so many points for each second may take for the same thing.
+ * Global stands in nobody's way.
  */
 export const LIMITS: LimitPlan = {
   global: { rate: 5_000, burst: 5_000 },

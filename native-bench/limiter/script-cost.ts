@@ -5,7 +5,7 @@ import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { clear, scriptCost } from './commands.ts'
-import { costPlan, Demands, endpointName, LOG_LENGTHS, PLATFORM } from './cost-plan.ts'
+import { costPlan, Demands, LOG_LENGTHS, PLATFORM } from './cost-plan.ts'
 import { type Filling, fill } from './fill.ts'
 import { figure, median, textTable } from './text-table.ts'
 
@@ -83,9 +83,16 @@ async function cost(
       return grants
     }
     const first = await call()
-    const expected = room === 'free' ? 1 : 0
-    const other = first.find(({ granted, level }) => granted !== expected || !isExpected(level, room))
-    if (other !== undefined) throw new Error(`the state is not what it should be: ${JSON.stringify(other)}`)
+    const misread = first.find(({ endpoint, granted, level }) =>
+      room === 'free'
+        ? granted !== 1 || level !== null
+        : granted !== 0 || level !== endpointLevel(PLATFORM, endpoint),
+    )
+    const waiting = (await limiter.levels(PLATFORM))[0]?.waiting
+    if (misread !== undefined || waiting !== filling.daemons)
+      throw new Error(
+        `the state is not what it should be: ${waiting} daemons wait, ${JSON.stringify(misread)}; has decide.lua another layout?`,
+      )
     await call()
     const rounds: { redisUs: number; tripUs: number }[] = []
     for (let round = 0; round < effort.rounds; round++) {
@@ -113,11 +120,4 @@ async function cost(
     await limiter.stop()
     await clear(redis, keyPrefix)
   }
-}
-
-/** Windows that are full say so; of a state that was misread they would have room. */
-function isExpected(level: string | null, room: 'free' | 'full'): boolean {
-  return room === 'free'
-    ? level === null
-    : level?.startsWith(endpointLevel(PLATFORM, endpointName(0).slice(0, 9))) === true
 }

@@ -184,13 +184,29 @@ const limits = z
       )
       .prefault({}),
     credentials: z
-      .record(text, z.union([bucket, window]))
-      .default({})
-      .describe('By platform: what every credential may do on its own, as a rate and burst or as a window.'),
+      .record(
+        text,
+        z
+          .union([bucket, window])
+          .describe(
+            'What every credential of a platform may do on its own: `rate` and `burst`, or `limit` and `window`.',
+          ),
+      )
+      .default({}),
     quotas: z
-      .preprocess(over(DEFAULT_QUOTAS), z.record(text, z.union([z.literal(false), quota])))
-      .prefault({})
-      .describe('By platform: how much a calendar period allows. `false`: there is no such quota.'),
+      .preprocess(
+        over(DEFAULT_QUOTAS),
+        z.record(
+          text,
+          z
+            .union([z.literal(false), quota])
+            .describe(
+              'How much a platform allows in a period of the calendar; `false`: nothing of the kind. ' +
+                'Default: youtube 10,000 units a day in Los Angeles, tiktok 1,000 requests a day in UTC.',
+            ),
+        ),
+      )
+      .prefault({}),
     default_platform: bucket
       .prefault({ rate: 1, burst: 10 })
       .describe('For platforms of your own that have no limit here.'),
@@ -224,9 +240,7 @@ const limits = z
         'How late after its grant a request may reach the platform; bursts are kept smaller by that much.',
       ),
   })
-  .describe(
-    'What each platform allows, of all daemons together. Every fetch needs a permit of all three levels.',
-  )
+  .describe('What each platform allows, of all daemons together. Every fetch needs a permit of all levels.')
 
 const platform = z.strictObject({
   enabled: z.boolean().default(true),

@@ -62,7 +62,11 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
   )
   const acks = new Map<number, { grant: string; arrived: number }[]>()
   for (const ack of question.acks) {
-    for (const level of ack.levels) acks.set(level, [...(acks.get(level) ?? []), ack])
+    for (const level of ack.levels) {
+      const told = acks.get(level)
+      if (told === undefined) acks.set(level, [ack])
+      else told.push(ack)
+    }
   }
   for (const [level, told] of acks) levels[level]!.acknowledge(told)
 
@@ -120,14 +124,7 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
       // The others have a claim to more than the level holds: come again, and stand in line.
       if (waitUs === 0) {
         waitUs = STAND_US
-        level =
-          1 +
-          chain[
-            Math.max(
-              0,
-              chain.findIndex((one, place) => free[one]! < charges[place]!),
-            )
-          ]!
+        level = 1 + (chain.find((one, place) => free[one]! < charges[place]!) ?? chain[0]!)
       }
     }
     const remaining = Math.min(...chain.map((at) => free[at]!))

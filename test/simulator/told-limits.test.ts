@@ -119,7 +119,7 @@ test('TikTok says what its window allows and has left, when asked to', async (t)
   clock += 1000
   const last = await askTiktok(base)
   assert.equal(last.headers.ratelimit, '"endpoint:tiktok/user_info";r=0;t=6')
-  assert.deepEqual(last.advice, { blockMs: 6000, policy })
+  assert.deepEqual(last.advice, { spentMs: 6000, policy })
 
   const refused = await askTiktok(base)
   assert.equal(refused.status, 429)

@@ -46,6 +46,8 @@ export function configuredLimits() {
       ]),
     ),
     default_endpoint: section(DEMO_LIMITS.defaultEndpoint),
+    // The simulator keeps none here, and ten thousand creators would wait for midnight.
+    quotas: { youtube: false as const, tiktok: false as const },
     // On loopback nothing takes longer; the smaller it is, the more of a burst can be used.
     jitter: '500ms',
     latency: '100ms',
