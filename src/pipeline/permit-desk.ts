@@ -1,7 +1,8 @@
 import type { Limiter, Permit } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { expired, PlatformPermits } from './platform-permits.ts'
+import { PlatformPermits } from './platform-permits.ts'
+import { expired } from './waiter.ts'
 
 export interface PermitDeskOptions {
   /** A grant is dropped when it cannot be used within this time of having been asked for. */

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { AttemptError, messageOf } from '../job/errors.ts'
+import { messageOf } from '../job/errors.ts'
 import { type Grant, type Limiter, Permit, type Want } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Arrivals } from './arrivals.ts'
-import { Lane, type LaneEntry } from './lane.ts'
+import { Lane } from './lane.ts'
 import { Patience, tick } from './patience.ts'
+import { expired, type Waiter } from './waiter.ts'
 
 export interface PlatformPermitsOptions {
   /** A grant is dropped when it cannot be used within this time of having been asked for. */
@@ -24,24 +25,12 @@ export interface PlatformPermitsParts {
   readonly log: Log
 }
 
-/** A call that waits for its permit. */
-export interface Waiter extends LaneEntry {
-  readonly endpoint: string
-  readonly cost: number
-  /** Unix ms; a job that waits past it is given up. */
-  readonly expiresAtMs: number
-  readonly signal: AbortSignal
-  /** True when requests have been sent for its job already: giving it up would waste them. */
-  readonly begun: boolean
-  readonly queuedAtMs: number
-  readonly resolve: (permit: Permit) => void
-  readonly reject: (error: unknown) => void
-}
-
 interface EndpointState {
   readonly lane: Lane<Waiter>
   /** On performance.now(): asking earlier would be denied again. */
   deniedUntilMs: number
+  /** It was denied by a level of its own, its window. */
+  isAlone: boolean
   /** How much later than need be the limiter may be told of it. */
   gatherMs: number
 }
@@ -85,7 +74,7 @@ export class PlatformPermits {
   push(waiter: Waiter): void {
     let state = this.#endpoints.get(waiter.endpoint)
     if (state === undefined) {
-      state = { lane: new Lane(), deniedUntilMs: 0, gatherMs: RELAXED_MS }
+      state = { lane: new Lane(), deniedUntilMs: 0, isAlone: false, gatherMs: RELAXED_MS }
       this.#endpoints.set(waiter.endpoint, state)
     }
     state.lane.push(waiter)
@@ -237,13 +226,18 @@ export class PlatformPermits {
     return false
   }
 
-  /** What waits and may be asked for. The limiter shares the sockets among the lanes when they are fewer than the calls. */
+  /**
+   * What waits and may be asked for: once a lane is due, all but those that their own windows hold back. What is shared is handed out
+   * in turns among those that ask, and who asked less often than the others would go short. The limiter shares the sockets among
+   * them, too.
+   */
   #wants(nowMs: number, room: number): Want[] {
     if (this.#pausedBecause !== undefined || room <= 0) return []
     const wants: Want[] = []
-    for (const [endpoint, { lane, deniedUntilMs }] of this.#endpoints) {
+    if (!this.#isAwaited(nowMs)) return wants
+    for (const [endpoint, { lane, deniedUntilMs, isAlone }] of this.#endpoints) {
       const cost = lane.peek()?.cost
-      if (cost === undefined || deniedUntilMs > nowMs) continue
+      if (cost === undefined || (isAlone && deniedUntilMs > nowMs)) continue
       wants.push({ endpoint, count: Math.min(lane.size, room, COUNT_MAX), cost, waiting: lane.size })
     }
     return wants
@@ -262,6 +256,7 @@ export class PlatformPermits {
       if (grant.granted > 0) metrics.permits_granted_total.inc(labels, grant.granted)
       if (grant.granted > 0) this.#arrivals.granted(grant, want, nowMs)
       state.gatherMs = grant.gatherMs
+      state.isAlone = grant.level?.startsWith('endpoint:') === true
       if (grant.level !== null) {
         state.deniedUntilMs = this.#patience.askAt(
           nowMs + Math.min(grant.waitMs, ASK_AGAIN_MS),
@@ -292,8 +287,4 @@ export class PlatformPermits {
   #scheduleAcks(endpoint: string): void {
     this.#schedule(tick(performance.now(), this.#endpoints.get(endpoint)?.gatherMs ?? RELAXED_MS))
   }
-}
-
-export function expired(): AttemptError {
-  return new AttemptError('expired', 'expires_at passed while the job waited for a permit')
 }

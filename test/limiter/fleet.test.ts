@@ -135,6 +135,25 @@ test('daemons share what there is evenly, also single units', () => {
   }
 })
 
+test('endpoints share what the buckets leave evenly, also when their windows are almost as narrow', (t) => {
+  // Max-min: the windows of three are less than a quarter of the bucket, and have to be used up; the fourth has the rest.
+  const window = (limit: number) => ({ limit, windowMs: 20_000 })
+  const endpoints = {
+    p: { profile: window(80), media: window(280), followers: window(80), comments: window(80) },
+  }
+  const plan = { ...BUCKETS, global: AMPLE, platforms: { p: { rate: 20, burst: 60 } }, endpoints }
+  for (const daemons of [1, 3, 10]) {
+    const used = utilisation(plan, runFleet(fleetOf(plan, daemons)).arrivals, STEADY)
+    t.diagnostic(`${daemons} daemons: ${JSON.stringify([...used])}`)
+    assert.ok(used.get('platform:p')! > 0.99)
+    for (const endpoint of ['profile', 'followers', 'comments'])
+      assert.ok(
+        used.get(`endpoint:p/${endpoint}`)! > 0.93,
+        `${endpoint} ${used.get(`endpoint:p/${endpoint}`)}`,
+      )
+  }
+})
+
 test('asks the store well under once for a permit when a daemon gets several a second', (t) => {
   for (const [plan, daemons, most] of [
     [BUCKETS, 1, 0.5],

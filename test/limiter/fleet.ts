@@ -87,6 +87,8 @@ export function runFleet(options: FleetOptions): FleetResult {
     const arrivalsOf = new Arrivals(grantTimeoutMs)
     const gather = new Map(endpoints.map((endpoint) => [endpoint, RELAXED_MS]))
     const deniedUntil = new Map(endpoints.map((endpoint) => [endpoint, 0]))
+    /** Held back by a level of their own: the others are asked for whenever anything is. */
+    const alone = new Set<string>()
 
     /** Runs when the event loop does. */
     const act = (run: () => void) => {
@@ -111,7 +113,9 @@ export function runFleet(options: FleetOptions): FleetResult {
       for (const { endpoint } of arrivalsOf.acks()) schedule(tick(agenda.nowMs, gather.get(endpoint)!))
     }
     const ask = () => {
-      const wanted = endpoints.filter((endpoint) => deniedUntil.get(endpoint)! <= agenda.nowMs)
+      const due = endpoints.filter((endpoint) => deniedUntil.get(endpoint)! <= agenda.nowMs)
+      const wanted =
+        due.length === 0 ? [] : endpoints.filter((endpoint) => due.includes(endpoint) || !alone.has(endpoint))
       const wants = free > 0 ? wanted.map((endpoint) => ({ endpoint, count: free, cost: 1 })) : []
       const acks = arrivalsOf.acks()
       if (wants.length === 0 && acks.length === 0) return
@@ -155,7 +159,9 @@ export function runFleet(options: FleetOptions): FleetResult {
       arrivalsOf.confirm(demand.acks)
       if (demand.wants.length > 0) patience.learn(given.reduce((sum, { granted }) => sum + granted, 0))
       for (const [index, one] of given.entries()) {
-        const { endpoint, granted, waitMs, gatherMs } = one
+        const { endpoint, granted, waitMs, gatherMs, level } = one
+        if (level?.startsWith('endpoint:') === true) alone.add(endpoint)
+        else alone.delete(endpoint)
         gather.set(endpoint, gatherMs)
         if (waitMs > 0) deniedUntil.set(endpoint, patience.askAt(agenda.nowMs + waitMs, gatherMs))
         if (granted > 0) arrivalsOf.granted(one, demand.wants[index]!, agenda.nowMs)
