@@ -56,7 +56,8 @@ try {
     `\nA. Shared limits. ${MANY.measureMs / 1_000} s measured after ${MANY.leadMs / 1_000} s (one waiter: ` +
       `${ALONE.measureMs / 1_000} s after ${ALONE.leadMs / 1_000} s), all of it judged. calls: EVALSHA and EVAL by INFO commandstats,\n` +
       'acknowledgements included; CPU of this process, its timers and log included. Levels: share of what they sustain. One\n' +
-      'waiter is held by profile; more of them by platform, followers and comments, and profile and media share the rest.\n',
+      'waiter is held by profile; more of them by platform, followers and comments, and profile and media share the rest.\n' +
+      'Windows fill in bursts: where the span holds nine windows of 2 s, one burst more or less is 11%.\n',
   )
   console.log(`1 daemon\n${await sharedLimits(server, { daemons: 1, waiters: [1], span: ALONE })}\n`)
   const waiters = quick ? [1_000] : [10, 1_000]
