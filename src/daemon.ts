@@ -11,12 +11,12 @@ import { MillraceError } from './job/errors.ts'
 import { fetchOptionsOf } from './parts/fetch.ts'
 import { openImages } from './parts/images.ts'
 import { type Input, openIntake } from './parts/intake.ts'
-import { topicsOf } from './parts/kafka.ts'
 import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
 import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
+import { topicsOf } from './parts/topics.ts'
 import { AdviceRelay } from './pipeline/advice-relay.ts'
 import { Completion } from './pipeline/completion.ts'
 import { DeadBreaker } from './pipeline/dead-breaker.ts'
@@ -77,7 +77,10 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   ended.promise.catch(() => {})
   const onStuck = () => ended.reject(new StuckError())
   const platforms = await platformsOf(config, directory)
-  const topics = topicsOf(config)
+  const topics = topicsOf(
+    config,
+    platforms.map(({ platform }) => platform.name),
+  )
   const retry: RetryPolicy = {
     attemptsMax: config.fetch.attempts,
     baseMs: config.retry.base,

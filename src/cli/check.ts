@@ -3,11 +3,12 @@ import { secretsOf } from '../config/secrets.ts'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { checkKafka, createKafkaClient } from '../kafka/client.ts'
 import { missingTopics } from '../kafka/topics.ts'
-import { kafkaClientOptionsOf, topicsOf } from '../parts/kafka.ts'
+import { kafkaClientOptionsOf } from '../parts/kafka.ts'
 import { openLimiter } from '../parts/limits.ts'
 import { platformsOf } from '../parts/platforms.ts'
 import { openStore } from '../parts/store.ts'
 import { openEngine } from '../parts/timeseries.ts'
+import { topicSpecsOf, topicsOf } from '../parts/topics.ts'
 import { createLog } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { schemaState } from '../timeseries/migrate.ts'
@@ -40,13 +41,8 @@ export async function check(config: Config, options: { json: boolean }, terminal
       if (kafka === undefined) return 'not configured: jobs from NDJSON'
       const client = createKafkaClient(kafkaClientOptionsOf(kafka), log)
       await checkKafka(client, kafka.brokers)
-      const topics = topicsOf(config)
-      const wanted = [
-        ...topics.jobs.map(({ name }) => name),
-        topics.results,
-        topics.dead,
-        ...topics.retry.map(({ topic }) => topic),
-      ]
+      const platforms = (await platformsOf(config, process.cwd())).map(({ platform }) => platform.name)
+      const wanted = topicSpecsOf(topicsOf(config, platforms), kafka.partitions).map(({ topic }) => topic)
       const missing = await missingTopics(client, kafka.brokers, wanted)
       if (missing.length > 0 && !kafka.create_topics) {
         throw new MillraceError('KAFKA_TOPICS_MISSING', `answers, but lacks ${missing.join(', ')}`, {

@@ -4,8 +4,9 @@ import { secretsOf } from '../config/secrets.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues, type JobMessage, jobSchema } from '../job/job.ts'
 import type { OutRecord } from '../job/record.ts'
-import { topicsOf } from '../parts/kafka.ts'
+
 import { openPublisher } from '../parts/publisher.ts'
+import { topicsOf } from '../parts/topics.ts'
 import { jobRecord } from '../pipeline/messages.ts'
 import { createLog } from '../telemetry/log.ts'
 import { EXIT } from './exit.ts'
@@ -46,7 +47,7 @@ export async function enqueue(config: Config, options: EnqueueOptions, terminal:
   const single = options.platform === undefined ? null : checked(jobOf(options))
   if (single !== null && 'problem' in single)
     throw new MillraceError('USAGE', `enqueue: ${single.problem}`, { kind: 'usage' })
-  const publisher = await openPublisher(config, topicsOf(config), log)
+  const publisher = await openPublisher(config, topicsOf(config, []), log)
   await publisher.start()
   let published = 0
   let refused = 0

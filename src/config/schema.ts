@@ -28,7 +28,18 @@ const kafka = z
       .preprocess(
         listed,
         z
-          .array(z.union([text, z.strictObject({ name: text, weight: z.int().min(1).max(100).default(1) })]))
+          .array(
+            z.union([
+              text,
+              z.strictObject({
+                name: text,
+                weight: z.int().min(1).max(100).default(1),
+                platform: text
+                  .optional()
+                  .describe('All its jobs are of this platform: then they wait here, and are never parked.'),
+              }),
+            ]),
+          )
           .min(1),
       )
       .prefault(['millrace.jobs'])
@@ -40,7 +51,13 @@ const kafka = z
       ),
     results_topic: text.default('millrace.results'),
     dead_topic: text.default('millrace.dead'),
+    replayed_topic: text
+      .default('millrace.replayed')
+      .describe('Which dead letters `millrace dlq replay` has sent back.'),
     retry_topic_prefix: text.default('millrace.retry.'),
+    parked_topic_prefix: text
+      .default('millrace.parked.')
+      .describe('With the platform’s name: where its jobs wait that would be in the way of others.'),
     create_topics: z
       .boolean()
       .default(false)
@@ -247,6 +264,10 @@ const platform = z.strictObject({
   module: text.optional().describe('Path of a module whose default export is a platform of your own.'),
   origin: z.url().optional().describe('Overrides the origin of the adapter: a proxy, or a simulator.'),
   private_origin: z.boolean().default(false).describe('Allow the origin to be a private address.'),
+  min_interval: z
+    .record(text, duration())
+    .default({})
+    .describe('By job type: a creator that was scraped within this time is skipped.'),
   credentials: z
     .record(text, z.string())
     .optional()
@@ -356,6 +377,17 @@ const intake = z.strictObject({
     .max(10_000_000)
     .default(50_000)
     .describe('Records of a partition between committed and taken.'),
+  parked_max: z
+    .int()
+    .min(0)
+    .max(100_000_000)
+    .default(100_000)
+    .describe(
+      'Jobs of one platform that may be parked; more of them wait where they are, and hold up others.',
+    ),
+  ended_kept: duration({ min: '1s', max: '7d' })
+    .prefault('2h')
+    .describe('How long it is known that a job has ended, and with which result.'),
 })
 
 const admin = z.strictObject({

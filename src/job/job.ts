@@ -33,7 +33,11 @@ export const jobSchema = z
     requested_at: instant
       .optional()
       .describe("RFC 3339. Default: the record's timestamp. It is the rows' logical time."),
-    expires_at: instant.optional().describe('RFC 3339. Default: requested_at plus 24 hours.'),
+    expires_at: instant
+      .optional()
+      .describe(
+        'RFC 3339. Default: requested_at plus 24 hours; of a replayed dead letter, 24 hours from then.',
+      ),
     params: z
       .record(z.string(), z.unknown())
       .optional()
@@ -60,6 +64,8 @@ export interface Job {
   readonly attempts: number
   /** Attempts that were throttled before, counted apart: they are not the job's fault. */
   readonly throttled: number
+  /** Which dead letter this is, sent back by hand; empty for a job that is not. */
+  readonly replayOf: string
   /** W3C trace context of the producer, if it sent one. */
   readonly traceparent: string | undefined
 }
@@ -75,6 +81,12 @@ export const HEADERS = {
   attempts: 'millrace-attempts',
   throttled: 'millrace-throttled',
   dueAt: 'millrace-due-at',
+  /** When the record was put aside because its platform could not take it, Unix ms. */
+  parkedAt: 'millrace-parked-at',
+  /** Partition and offset of the dead letter that was sent back by hand, e.g. `3-1207`; the job is done anew. */
+  replayOf: 'millrace-replay-of',
+  /** When it was, Unix ms. */
+  replayedAt: 'millrace-replayed-at',
   group: 'millrace-group',
   version: 'millrace-version',
   /**
@@ -145,6 +157,7 @@ export function parseJob(record: SourceRecord): ParsedJob {
     parsed.data
   const origin = originOf(record)
   const requestedAtMs = requested_at === undefined ? origin.timestampMs : Date.parse(requested_at)
+  const wantedAtMs = wholeNumber(headerText(record.headers, HEADERS.replayedAt)) ?? requestedAtMs
   return {
     job: {
       id: job_id ?? `${origin.topic}-${origin.partition}-${origin.offset}`,
@@ -153,11 +166,12 @@ export function parseJob(record: SourceRecord): ParsedJob {
       type: job_type,
       priority,
       requestedAtMs,
-      expiresAtMs: expires_at === undefined ? requestedAtMs + EXPIRES_AFTER_MS : Date.parse(expires_at),
+      expiresAtMs: expires_at === undefined ? wantedAtMs + EXPIRES_AFTER_MS : Date.parse(expires_at),
       params: params ?? {},
       extra,
       attempts: wholeNumber(headerText(record.headers, HEADERS.attempts)) ?? 0,
       throttled: wholeNumber(headerText(record.headers, HEADERS.throttled)) ?? 0,
+      replayOf: headerText(record.headers, HEADERS.replayOf) ?? '',
       traceparent: headerText(record.headers, 'traceparent'),
     },
   }

@@ -8,7 +8,8 @@ import type { Source } from '../intake/source.ts'
 import { createKafkaClient } from '../kafka/client.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { kafkaClientOptionsOf, type Topics } from './kafka.ts'
+import { kafkaClientOptionsOf } from './kafka.ts'
+import type { Topics } from './topics.ts'
 
 /** Where jobs come from when there is no Kafka. */
 export type Input = { readonly file: string } | { readonly stream: Readable }

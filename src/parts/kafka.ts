@@ -1,44 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { Config } from '../config/schema.ts'
-import { formatDuration } from '../config/values.ts'
 import { MillraceError } from '../job/errors.ts'
 import type { KafkaClientOptions, KafkaTls } from '../kafka/client.ts'
 
 export type KafkaSection = NonNullable<Config['kafka']>
 type TlsSection = KafkaSection['tls']
-
-/** Names of the topics, also of the files that stand for them without Kafka. */
-export interface Topics {
-  /** Where jobs are taken from. */
-  readonly jobs: readonly { name: string; weight: number }[]
-  /** Where jobs go that follow from others: the first jobs topic; without Kafka a file beside the input. */
-  readonly followUps: string
-  readonly results: string
-  readonly dead: string
-  /** Shortest delay first. */
-  readonly retry: readonly { topic: string; delayMs: number }[]
-}
-
-const EMBEDDED = {
-  topics: [{ name: 'millrace.jobs', weight: 1 }],
-  results_topic: 'millrace.results',
-  dead_topic: 'millrace.dead',
-  retry_topic_prefix: 'millrace.retry.',
-}
-
-export function topicsOf(config: Config): Topics {
-  const names = config.kafka ?? EMBEDDED
-  return {
-    jobs: names.topics,
-    followUps: config.kafka?.topics[0]?.name ?? 'millrace.follow-ups',
-    results: names.results_topic,
-    dead: names.dead_topic,
-    retry: config.retry.delays.map((delayMs) => ({
-      topic: names.retry_topic_prefix + formatDuration(delayMs),
-      delayMs,
-    })),
-  }
-}
 
 export function kafkaClientOptionsOf(kafka: KafkaSection): KafkaClientOptions {
   return {

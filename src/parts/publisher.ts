@@ -1,11 +1,12 @@
 import type { Config } from '../config/schema.ts'
 import type { Publisher } from '../job/record.ts'
 import { createKafkaClient } from '../kafka/client.ts'
-import { ensureTopics, ROOMY } from '../kafka/topics.ts'
+import { ensureTopics } from '../kafka/topics.ts'
 import { FilePublisher } from '../publish/file-publisher.ts'
 import { KafkaPublisher } from '../publish/kafka-publisher.ts'
 import type { Log } from '../telemetry/log.ts'
-import { kafkaClientOptionsOf, type Topics } from './kafka.ts'
+import { kafkaClientOptionsOf } from './kafka.ts'
+import { type Topics, topicSpecsOf } from './topics.ts'
 
 /**
  * Where results, retries and dead letters go: Kafka, after making sure that the topics are there, or files in `data`.
@@ -16,17 +17,9 @@ export async function openPublisher(config: Config, topics: Topics, log: Log): P
   if (kafka === undefined)
     return new FilePublisher({ folder: config.data, plainTopics: [topics.results] }, log)
   const client = createKafkaClient(kafkaClientOptionsOf(kafka), log)
-  const { partitions } = kafka
-  await ensureTopics(
-    client,
-    kafka.brokers,
-    [
-      ...topics.jobs.map(({ name }) => ({ topic: name, partitions })),
-      { topic: topics.results, partitions, config: ROOMY },
-      { topic: topics.dead, partitions, config: ROOMY },
-      ...topics.retry.map(({ topic }) => ({ topic, partitions, config: ROOMY })),
-    ],
-    { create: kafka.create_topics, log },
-  )
+  await ensureTopics(client, kafka.brokers, topicSpecsOf(topics, kafka.partitions), {
+    create: kafka.create_topics,
+    log,
+  })
   return new KafkaPublisher({ brokers: kafka.brokers }, client, log)
 }

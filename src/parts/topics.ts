@@ -1,0 +1,59 @@
+import type { Config } from '../config/schema.ts'
+import { formatDuration } from '../config/values.ts'
+import { ROOMY, type TopicSpec } from '../kafka/topics.ts'
+
+/** Names of the topics, also of the files that stand for them without Kafka. */
+export interface Topics {
+  /** Where jobs are taken from; `platform` when all jobs of a topic are that one's. */
+  readonly jobs: readonly { name: string; weight: number; platform?: string | undefined }[]
+  /** Where jobs go that follow from others: the first jobs topic; without Kafka a file beside the input. */
+  readonly followUps: string
+  readonly results: string
+  readonly dead: string
+  /** Which dead letters were sent back. */
+  readonly replayed: string
+  /** Shortest delay first. */
+  readonly retry: readonly { topic: string; delayMs: number }[]
+  /** Where a platform's jobs wait that would be in the way of others, by platform. */
+  readonly parked: ReadonlyMap<string, string>
+}
+
+const EMBEDDED = {
+  topics: [{ name: 'millrace.jobs', weight: 1 }],
+  results_topic: 'millrace.results',
+  dead_topic: 'millrace.dead',
+  replayed_topic: 'millrace.replayed',
+  retry_topic_prefix: 'millrace.retry.',
+  parked_topic_prefix: 'millrace.parked.',
+}
+
+/** `platforms`: the names of those that jobs are taken for. */
+export function topicsOf(config: Config, platforms: readonly string[]): Topics {
+  const names = config.kafka ?? EMBEDDED
+  return {
+    jobs: names.topics,
+    followUps: config.kafka?.topics[0]?.name ?? 'millrace.follow-ups',
+    results: names.results_topic,
+    dead: names.dead_topic,
+    replayed: names.replayed_topic,
+    retry: config.retry.delays.map((delayMs) => ({
+      topic: names.retry_topic_prefix + formatDuration(delayMs),
+      delayMs,
+    })),
+    parked: new Map(platforms.map((platform) => [platform, names.parked_topic_prefix + platform])),
+  }
+}
+
+/** What has to be there before a daemon starts. */
+export function topicSpecsOf(topics: Topics, partitions: number): TopicSpec[] {
+  return [
+    ...topics.jobs.map(({ name }) => ({ topic: name, partitions })),
+    ...[
+      topics.results,
+      topics.dead,
+      ...topics.retry.map(({ topic }) => topic),
+      ...topics.parked.values(),
+    ].map((topic) => ({ topic, partitions, config: ROOMY })),
+    { topic: topics.replayed, partitions: 1 },
+  ]
+}
