@@ -4,13 +4,13 @@ import type { Cluster, Redis } from 'ioredis'
 import { type RateLimiterAbstract, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { MillraceError } from '../job/errors.ts'
 import type { Advice, Demand, Grant, LevelState, Limiter, LimitTarget } from '../job/permit.ts'
+import { createClient, RedisLink, type RedisLinkOptions, type RedisUser } from '../redis/link.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { LimitPlan } from './plan.ts'
 import { checkPlan } from './plan-check.ts'
 import type { ColdStart, LevelReading, Question, QuotaReading, Verdict } from './question.ts'
 import { type Compiled, type MembershipOptions, Questions } from './questions.ts'
-import { createClient, RedisLink, type RedisLinkOptions } from './redis-link.ts'
 
 export interface StackedLimiterOptions {
   readonly plan: LimitPlan
@@ -32,6 +32,8 @@ export interface StackedLimiterOptions {
 type Scripted = (Redis | Cluster) & {
   millraceDecide(keys: number, ...keysAndArguments: string[]): Promise<unknown>
 }
+
+const USER: RedisUser = { name: 'limiter', whileAway: 'nothing is granted', pipelines: false }
 
 const SCRIPT = readFileSync(new URL('./decide.lua', import.meta.url), 'utf8')
 
@@ -75,7 +77,7 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
         { kind: 'usage' },
       )
     }
-    const client = createClient(redis)
+    const client = createClient(redis, USER)
     super({
       storeClient: client,
       keyPrefix: `{${redis.keyPrefix}}`,
@@ -87,7 +89,7 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     client.defineCommand('millraceDecide', { lua: SCRIPT })
     // defineCommand has just added the method that the type names.
     this.#client = client as Scripted
-    this.#link = new RedisLink(client, redis, options.log)
+    this.#link = new RedisLink(client, redis, USER, options.log)
     this.#prefix = `{${redis.keyPrefix}}`
     this.#plan = plan
     this.#questions = new Questions(plan, { coldStart, daemon: randomUUID(), membership })

@@ -154,7 +154,7 @@ test('in Redis: says so when something else uses its key', async (t) => {
   const { limiter, keyPrefix } = await open(t, address)
   await redis.set(`{${keyPrefix}}:levels`, 'a string')
   await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), {
-    code: 'LIMITER_REDIS',
+    code: 'REDIS_REFUSED',
     message: /WRONGTYPE.*key prefix/,
   })
 })

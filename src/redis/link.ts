@@ -13,12 +13,21 @@ export interface RedisOptions {
   readonly password?: string | undefined
   /** TLS options; `true` for the defaults of Node. A `rediss://` address means TLS as well. */
   readonly tls?: boolean | ConnectionOptions | undefined
-  /** Daemons with the same prefix share their limits. No braces: it becomes the hash tag of every key. */
+  /** Daemons with the same prefix share their limits, and know of each other's jobs. No braces: it becomes a hash tag. */
   readonly keyPrefix: string
 }
 
+/** Who uses a connection, for the log and for CLIENT LIST. */
+export interface RedisUser {
+  readonly name: 'limiter' | 'marks'
+  /** What does not happen while Redis is away. */
+  readonly whileAway: string
+  /** Sends the calls of one tick together. */
+  readonly pipelines: boolean
+}
+
 export interface RedisLinkOptions extends RedisOptions {
-  /** Default 500. A call without reply in this time fails; what it was granted, if it was, counts as used. */
+  /** Default 500. A call without reply in this time fails; nobody knows whether it was executed. */
   readonly commandTimeoutMs?: number | undefined
   /** How long `start` waits for the first connection. Default 5,000. */
   readonly startTimeoutMs?: number | undefined
@@ -30,13 +39,13 @@ const RETRY_MS_MAX = 1_000
 const PROBE_MS = 500
 
 /**
- * A client for limits alone. Whatever ioredis does for the convenience of others would break them here:
+ * A client that says what is the case. Whatever ioredis does for the convenience of others would break the limits:
  * - no offline queue and no retries: a grant that comes late is worse than none;
  * - unfulfilled commands are not sent again: they may have been executed, and would be charged twice;
- * - no auto-pipelining: it delays.
+ * - no auto-pipelining for who asks seldom: it delays.
  * Constructing it does no I/O.
  */
-export function createClient(options: RedisLinkOptions): Redis | Cluster {
+export function createClient(options: RedisLinkOptions, user: RedisUser): Redis | Cluster {
   const { url, username, password, tls, cluster } = options
   const commandTimeoutMs = options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS
   const retry = (times: number) => Math.min(RETRY_MS_MAX, 25 * 2 ** Math.min(times, 6))
@@ -50,9 +59,9 @@ export function createClient(options: RedisLinkOptions): Redis | Cluster {
     // A connection that stays silent with calls under way is given up, so that a new one can be made: half-open ones never end.
     socketTimeout: commandTimeoutMs * 2,
     connectTimeout: START_TIMEOUT_MS,
-    connectionName: 'millrace-limiter',
+    connectionName: `millrace-${user.name}`,
   }
-  const shared = { lazyConnect: true, enableOfflineQueue: false, enableAutoPipelining: false }
+  const shared = { lazyConnect: true, enableOfflineQueue: false, enableAutoPipelining: user.pipelines }
   if (cluster !== undefined) {
     return new Cluster([url, ...cluster], {
       ...shared,
@@ -93,6 +102,7 @@ export class RedisLink {
   readonly #address: string
   readonly #probeKey: string
   readonly #startTimeoutMs: number
+  readonly #user: RedisUser
   #refusing = false
   #told = false
   #starting: Promise<void> | undefined
@@ -100,8 +110,9 @@ export class RedisLink {
   #lastError: unknown
   #probe: NodeJS.Timeout | undefined
 
-  constructor(client: Redis | Cluster, options: RedisLinkOptions, log: Log) {
+  constructor(client: Redis | Cluster, options: RedisLinkOptions, user: RedisUser, log: Log) {
     this.client = client
+    this.#user = user
     this.#log = log
     this.#address = addressOf(options.url)
     this.#probeKey = `{${options.keyPrefix}}:probe`
@@ -173,7 +184,7 @@ export class RedisLink {
     }
   }
 
-  /** Runs one call and translates its failure: ServiceAwayError, or MillraceError `LIMITER_REDIS` when Redis is not to blame. */
+  /** Runs one call and translates its failure: ServiceAwayError, or MillraceError `REDIS_REFUSED` when Redis is not to blame. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     if (this.client.status !== 'ready') throw this.away(this.#lastError)
     try {
@@ -183,8 +194,8 @@ export class RedisLink {
     } catch (error) {
       if (isReply(error) && !AWAY.test(messageOf(error))) {
         throw new MillraceError(
-          'LIMITER_REDIS',
-          `Redis at ${this.#address} refuses the limiter's script: ${messageOf(error)}. Is the key prefix used by something else?`,
+          'REDIS_REFUSED',
+          `Redis at ${this.#address} refuses a call of the ${this.#user.name}: ${messageOf(error)}. Is the key prefix used by something else?`,
           { cause: error },
         )
       }
@@ -197,7 +208,7 @@ export class RedisLink {
     const why = cause === undefined ? 'no connection' : messageOf(cause)
     return new ServiceAwayError(
       'redis',
-      `Redis at ${this.#address} does not answer: ${why}. Nothing is granted until it does.`,
+      `Redis at ${this.#address} does not answer: ${why}. Until it does, ${this.#user.whileAway}.`,
       {
         cause,
       },
@@ -212,7 +223,7 @@ export class RedisLink {
     this.#told = true
     this.#log.warn(
       { error: messageOf(error ?? 'connection closed') },
-      'limiter: Redis is away, nothing is granted',
+      `${this.#user.name}: Redis is away, ${this.#user.whileAway}`,
     )
   }
 
@@ -223,7 +234,7 @@ export class RedisLink {
     this.#probe = undefined
     if (!this.#told) return
     this.#told = false
-    this.#log.info('limiter: Redis is back')
+    this.#log.info(`${this.#user.name}: Redis is back`)
   }
 
   /** A write, because a Redis that is out of memory or a replica still answers reads. */
