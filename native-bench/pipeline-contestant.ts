@@ -9,6 +9,7 @@ import { isPermitLate } from '../src/fetch/errors.ts'
 import { readJson, sampleOf } from '../src/fetch/json.ts'
 import { adviceOf } from '../src/fetch/rate-headers.ts'
 import { retryAfterMs } from '../src/fetch/retry-after.ts'
+import type { Marks } from '../src/job/mark.ts'
 import type { Publisher } from '../src/job/record.ts'
 import type { RowSink } from '../src/job/row.ts'
 import { MemoryLimiter } from '../src/limiter/memory-limiter.ts'
@@ -78,13 +79,22 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
   const relay = new AdviceRelay(limiter, log)
   const upstream = new Upstream(
     platform,
-    { origin, credentials: {} },
+    { origin, credentials: {}, minIntervalsMs: {} },
     { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate },
   )
+  // Forgets at once: what Redis takes for it is not the pipeline's.
+  const marks: Marks = {
+    ended: async () => null,
+    end: async (_job, result) => result,
+    scrapedBy: async () => null,
+    scraped: async () => {},
+    start: async () => {},
+    stop: async () => {},
+  }
   const engine = new Pipeline({
     upstreams: new Map([['bench', upstream]]),
     completion: new Completion(
-      { publisher, rows, pictures: undefined, metrics },
+      { publisher, rows, marks, pictures: undefined, metrics },
       {
         writer: { group: 'bench', version: '0' },
         resultsTopic: 'results',
@@ -93,6 +103,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
         retryTopics: [{ topic: 'retry', delayMs: 1_000 }],
       },
     ),
+    marks,
     desk,
     breaker: new DeadBreaker({ share: 0.5, sample: 100 }),
     retry,

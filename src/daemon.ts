@@ -12,6 +12,7 @@ import { fetchOptionsOf } from './parts/fetch.ts'
 import { openImages } from './parts/images.ts'
 import { type Input, openIntake } from './parts/intake.ts'
 import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
+import { openMarks } from './parts/marks.ts'
 import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
@@ -112,6 +113,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const store = started.adopt(await openStore(config), (one) => one.stop())
   await store.check()
   const publisher = await running(await openPublisher(config, topics, log))
+  const marks = await running(openMarks(config, log))
 
   // The upstream: who may send what, and how.
   const limiter = await running(openLimiter(config, metrics, log))
@@ -139,10 +141,10 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   }
   const relay = new AdviceRelay(limiter, log)
   const upstreams = new Map<string, Upstream>()
-  for (const { platform, origin, credentials } of platforms) {
+  for (const { platform, ...options } of platforms) {
     const ports = { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate }
-    upstreams.set(platform.name, new Upstream(platform, { origin, credentials }, ports))
-    if (credentials !== null) continue
+    upstreams.set(platform.name, new Upstream(platform, options, ports))
+    if (options.credentials !== null) continue
     desk.pause(platform.name, 'it has no credentials')
     log.warn(
       { platform: platform.name },
@@ -154,7 +156,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const pipeline = new Pipeline({
     upstreams,
     completion: new Completion(
-      { publisher, rows, pictures: images, metrics },
+      { publisher, rows, marks, pictures: images, metrics },
       {
         writer: { group: config.kafka?.group ?? 'embedded', version },
         resultsTopic: topics.results,
@@ -163,6 +165,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
         retryTopics: topics.retry,
       },
     ),
+    marks,
     desk,
     breaker: new DeadBreaker({ share: config.retry.dead_share, sample: config.retry.dead_sample }),
     retry,

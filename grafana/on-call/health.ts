@@ -76,6 +76,7 @@ export function healthy(dashboard: DashboardBuilder): void {
         queries: [
           [`sum(${rate(`millrace_jobs_consumed_total{${P}}`)})`, 'taken in'],
           [`sum by (outcome) (${rate(`millrace_jobs_finished_total{${P}}`)})`, '{{outcome}}'],
+          [`sum(${rate(`millrace_jobs_replayed_total{${P}}`)}) ${NONE}`, 'replayed'],
           [`sum(${rate(`millrace_kafka_committed_total{${I}}`)})`, 'committed'],
         ],
         unit: 'ops',

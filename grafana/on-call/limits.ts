@@ -45,6 +45,10 @@ export function limits(dashboard: DashboardBuilder): void {
         queries: [
           [`sum by (platform, endpoint) (millrace_jobs_queued{${P}})`, '{{platform}}/{{endpoint}}'],
           [`sum(millrace_jobs_in_flight{${P}})`, 'jobs in flight'],
+          [
+            `sum by (platform) (${rate(`millrace_jobs_parked_total{${P}}`)}) ${NONE}`,
+            '{{platform}} parked a second',
+          ],
         ],
         unit: 'short',
         span: 8,

@@ -13,7 +13,7 @@ export interface CursorEntry {
   /** As they were when the file was opened. */
   readonly size: number
   readonly mtimeMs: number
-  /** The time of its records: when the file was last changed before it was first opened. A replay has the same. */
+  /** The time of its records, Unix ms: when the file was begun. A run that goes on has the same; one that begins again is another. */
   readonly timestampMs: number
   /** Byte position up to which everything is finished. */
   readonly position: number
@@ -121,15 +121,16 @@ export async function freshEntry(
 ): Promise<CursorEntry> {
   const { ino, size, mtimeMs } = await file.stat()
   const headBytes = Math.min(size, HEAD_BYTES)
+  const timestampMs = Date.now()
   return {
     topic: place.topic,
-    partition: place.partition ?? partitionOf(`${place.path} ${ino} ${mtimeMs}`),
+    partition: place.partition ?? partitionOf(`${place.path} ${ino} ${timestampMs}`),
     inode: ino,
     headBytes,
     headSha256: await headOf(file, headBytes),
     size,
     mtimeMs,
-    timestampMs: Math.floor(mtimeMs),
+    timestampMs,
     position: 0,
     isDone: false,
   }

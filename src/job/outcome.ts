@@ -42,6 +42,11 @@ export const resultSchema = z
     status: z.enum(['done', 'skipped', 'dead']),
     reason: z.string().nullable().describe('A code of docs/reasons.md, when not done.'),
     message: z.string().nullable(),
+    replayed: z
+      .boolean()
+      .describe(
+        'True for the same result sent again, because the job was delivered again after it had ended.',
+      ),
     attempts: z.int(),
     rows: z.int().describe('Rows that were stored.'),
     pictures: z.array(z.string()).describe('Keys in the store.'),

@@ -8,7 +8,7 @@ import { checkPlan, utilisationProblems } from '../limiter/plan-check.ts'
 import { StackedLimiter } from '../limiter/stacked-limiter.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { tlsOf } from './kafka.ts'
+import { redisOptionsOf } from './redis.ts'
 
 /** The limits that daemons share through Redis, or the same decision in memory. No I/O. */
 export function openLimiter(config: Config, metrics: Metrics, log: Log): Limiter {
@@ -23,15 +23,7 @@ export function openLimiter(config: Config, metrics: Metrics, log: Log): Limiter
     membership,
     metrics,
     log,
-    redis: {
-      url: redis.url,
-      cluster: redis.cluster,
-      keyPrefix: redis.key_prefix,
-      commandTimeoutMs: redis.command_timeout,
-      username: redis.username,
-      password: redis.password,
-      ...(redis.tls === false ? {} : { tls: tlsOf(redis.tls, 'redis.tls') }),
-    },
+    redis: redisOptionsOf(redis),
   })
   return membership === undefined ? shared : new FixedShare({ plan, shared, membership, metrics, log })
 }

@@ -13,6 +13,8 @@ export interface ConfiguredPlatform {
   readonly privateOrigin: boolean
   /** Checked by the platform's own schema; null when there are none: its jobs wait. */
   readonly credentials: unknown
+  /** By job type: for how long a creator counts as scraped, ms. */
+  readonly minIntervalsMs: Readonly<Record<string, number>>
 }
 
 /**
@@ -50,6 +52,13 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
       problems.push(`platforms.${name}.credentials: ${describeIssues(parsed.error)}`)
       continue
     }
+    const { jobs } = platform
+    const minIntervalsMs = section?.min_interval ?? {}
+    for (const type of Object.keys(minIntervalsMs).filter((type) => !Object.hasOwn(jobs, type))) {
+      problems.push(
+        `platforms.${name}.min_interval.${type}: ${name} has no such job type, it offers ${Object.keys(jobs).join(', ')}`,
+      )
+    }
     const calls = Object.entries(platform.endpoints)
     problems.push(
       ...costProblems(
@@ -62,6 +71,7 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
       origin: section?.origin ?? platform.origin,
       privateOrigin: section?.private_origin ?? false,
       credentials: parsed.success ? parsed.data : null,
+      minIntervalsMs,
     })
   }
   if (problems.length > 0)

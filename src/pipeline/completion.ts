@@ -1,5 +1,6 @@
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { type Job, originOf } from '../job/job.ts'
+import type { Marks } from '../job/mark.ts'
 import type { Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
 import type { PictureOutcome, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
@@ -19,6 +20,7 @@ import {
 export interface CompletionPorts {
   readonly publisher: Publisher
   readonly rows: RowSink
+  readonly marks: Marks
   /** Undefined when pictures are switched off. */
   readonly pictures: PictureStage | undefined
   readonly metrics: Metrics
@@ -42,6 +44,8 @@ export interface Ending {
   readonly creatorId: string
   /** The platform's and job type's names as metrics may carry them: known ones, or `unknown`. */
   readonly labels: { readonly platform: string; readonly job_type: string }
+  /** For how long a creator counts as scraped, ms; 0: not at all. */
+  readonly minIntervalMs: number
   readonly startedAtMs: number
   readonly attempts: number
   readonly throttled: number
@@ -54,10 +58,11 @@ export type Ended = {
 }
 
 /**
- * Stores all that follows from an outcome, in the order that makes a crash at any point harmless: pictures, then rows, then
- * follow-ups, then the result or the dead letter. Only when the last is acknowledged is the record settled. Everything
- * before is idempotent, so that a repetition after a crash stores the same again. Rejects only when `signal` is aborted or
- * the publisher refuses a record for good: then the record stays unsettled and is delivered again.
+ * Stores all that follows from an outcome, in the order that makes a crash at any point harmless: pictures, rows, follow-ups or
+ * the dead letter, then the mark that the job has ended so, then its result. Only when that is acknowledged is the record
+ * settled. What stands before the mark is idempotent, so that a repetition after a crash stores the same again; what stands
+ * behind it is said by the mark, so that no job ever has two results that differ. Rejects only when `signal` is aborted or the
+ * publisher refuses a record for good: then the record stays unsettled and is delivered again.
  */
 export class Completion {
   readonly #ports: CompletionPorts
@@ -81,7 +86,7 @@ export class Completion {
         return { status: 'dead', reason: 'bad_response' }
       }
       case 'skipped':
-        await this.#publishResult(ending, { status: 'skipped', reason: outcome.reason })
+        await this.#conclude(ending, { status: 'skipped', reason: outcome.reason })
         break
       case 'dead':
         await this.#dead(ending, outcome.reason, outcome.message, outcome.observedAtMs ?? Date.now())
@@ -91,6 +96,12 @@ export class Completion {
     }
     ending.delivery.settle()
     return { status: outcome.status, reason: 'reason' in outcome ? outcome.reason : null }
+  }
+
+  /** Sends the result again of a job that has ended before. */
+  async repeat(ending: Ending, result: Buffer): Promise<void> {
+    await this.#send(ending, JSON.parse(result.toString()) as ResultMessage, true)
+    ending.delivery.settle()
   }
 
   /** Null, or why ClickHouse refused the rows. */
@@ -106,9 +117,14 @@ export class Completion {
       if (error instanceof RowsRejectedError) return messageOf(error)
       throw error
     }
+    if (ending.minIntervalMs > 0) {
+      const { platform, type: jobType } = job
+      const scraped = { platform, creatorId: ending.creatorId, jobType }
+      await this.#ports.marks.scraped(scraped, job, ending.minIntervalMs, signal)
+    }
     const followUps = followUpRecords(job, harvest.followUps ?? [])
     if (followUps.length > 0) await publisher.publish(this.#options.jobsTopic, followUps, signal)
-    await this.#publishResult(ending, {
+    await this.#conclude(ending, {
       status: 'done',
       reason: null,
       rows: rows.length,
@@ -154,7 +170,7 @@ export class Completion {
       cutRecord,
     )
     metrics.dead_letters_total.inc({ platform: ending.labels.platform, reason })
-    await this.#publishResult(ending, { status: 'dead', reason, message })
+    await this.#conclude(ending, { status: 'dead', reason, message })
   }
 
   async #retry(ending: Ending, outcome: Outcome & { status: 'retry' }): Promise<void> {
@@ -198,7 +214,8 @@ export class Completion {
     )
   }
 
-  #publishResult(
+  /** Marks the job as ended with this result and sends it, or the one that it had ended with before. */
+  async #conclude(
     ending: Ending,
     result: Partial<ResultMessage> & Pick<ResultMessage, 'status' | 'reason'>,
   ): Promise<void> {
@@ -210,6 +227,7 @@ export class Completion {
       creator_id: job?.creatorId ?? '',
       job_type: job?.type ?? '',
       message: null,
+      replayed: false,
       attempts: ending.attempts,
       rows: 0,
       pictures: [],
@@ -219,6 +237,15 @@ export class Completion {
       finished_at: new Date().toISOString(),
       ...result,
     }
+    if (job === null) return await this.#send(ending, message, false)
+    const ours = Buffer.from(JSON.stringify(message))
+    const standing = await this.#ports.marks.end(job, ours, signal)
+    if (standing === ours) await this.#send(ending, message, false)
+    else await this.#send(ending, JSON.parse(standing.toString()) as ResultMessage, true)
+  }
+
+  #send({ job, signal }: Ending, result: ResultMessage, replayed: boolean): Promise<void> {
+    const message = { ...result, replayed }
     // The rows hold what a result too large for its topic has to leave out.
     const without = () => resultRecord({ ...message, data: null, pictures: [] }, job?.traceparent)
     return this.#publishOr(

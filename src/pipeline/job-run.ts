@@ -1,5 +1,6 @@
 import { AttemptError, messageOf } from '../job/errors.ts'
 import { describeIssues, type Job } from '../job/job.ts'
+import { type Marks, markOf } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { CallContext, CallOptions } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -21,9 +22,9 @@ export async function runJob(
   job: Job,
   upstream: Upstream | undefined,
   errand: Errand,
-  ports: { retry: RetryPolicy; log: Log },
+  ports: { retry: RetryPolicy; marks: Marks; log: Log },
 ): Promise<Outcome | typeof ABANDONED> {
-  const { retry, log } = ports
+  const { retry, marks, log } = ports
   if (upstream === undefined)
     return dead('unknown_platform', `no platform is named ${JSON.stringify(job.platform)}`)
   const { platform } = upstream
@@ -47,6 +48,12 @@ export async function runJob(
   }
 
   try {
+    if (upstream.minIntervalMs(job.type) > 0) {
+      const scraped = { platform: platform.name, creatorId: errand.creatorId, jobType: job.type }
+      const by = await marks.scrapedBy(scraped, errand.signal)
+      // Its own mark tells of a delivery before this one, that stored its rows and came no further.
+      if (by !== null && by !== markOf(job)) return { status: 'skipped', reason: 'fresh' }
+    }
     const typed = { ...job, creatorId: errand.creatorId, params: params.data }
     const harvest = await type.run(typed, contextOf(upstream, errand))
     return { status: 'done', harvest, observedAtMs: errand.observedAtMs }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { HEADERS, type Job, type JobMessage, originOf } from '../job/job.ts'
 import type { FollowUp, ResultMessage } from '../job/outcome.ts'
 import type { Reason } from '../job/reason.ts'
@@ -98,11 +99,22 @@ export function followUpRecords(parent: Job, followUps: readonly FollowUp[]): Ou
       priority: parent.priority,
       requested_at: new Date(parent.requestedAtMs).toISOString(),
       expires_at: new Date(parent.expiresAtMs).toISOString(),
-      job_id: `${parent.id}/${index}`.slice(-200),
+      job_id: followUpId(parent.id, index),
       ...followUp,
     }
     return jobRecord(message, parent.traceparent)
   })
+}
+
+/** Ids have a bound, and pages may follow pages for long: then a digest stands for the beginning. */
+const ID_LENGTH_MAX = 200
+const ID_LENGTH_KEPT = 120
+
+function followUpId(parentId: string, index: number): string {
+  const id = `${parentId}/${index}`
+  if (id.length <= ID_LENGTH_MAX) return id
+  const digest = createHash('sha256').update(id).digest('base64url')
+  return `${id.slice(0, ID_LENGTH_KEPT)}~${digest}/${index}`
 }
 
 /** A job as a record: the key keeps a creator's jobs in one partition. */

@@ -1,5 +1,6 @@
 import { messageOf } from '../job/errors.ts'
 import { type Job, parseJob } from '../job/job.ts'
+import type { Marks } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -15,6 +16,7 @@ import type { Upstream } from './upstream.ts'
 export interface PipelineParts {
   readonly upstreams: ReadonlyMap<string, Upstream>
   readonly completion: Completion
+  readonly marks: Marks
   readonly desk: PermitDesk
   readonly breaker: DeadBreaker
   readonly retry: RetryPolicy
@@ -93,7 +95,7 @@ export class Pipeline {
   }
 
   async #run(delivery: Delivery): Promise<void> {
-    const { metrics, upstreams, completion, retry, log } = this.#parts
+    const { metrics, upstreams, completion, marks, retry, log } = this.#parts
     const startedAtMs = Date.now()
     const signals = this.#signalsOf(delivery.lost)
     const parsed = parseJob(delivery.record)
@@ -118,24 +120,29 @@ export class Pipeline {
       metrics.jobs_consumed_total.inc({ platform: labels.platform })
     }
     metrics.jobs_in_flight.inc({ platform: labels.platform })
+    const ending = {
+      delivery,
+      job,
+      labels,
+      minIntervalMs: (job === null ? undefined : upstream?.minIntervalMs(job.type)) ?? 0,
+      startedAtMs,
+      signal: signals.completion,
+    }
     try {
+      const known = job === null ? null : await marks.ended(job, signals.completion)
+      if (known !== null) {
+        await completion.repeat({ ...ending, ...doneBy(errand, 0) }, known)
+        metrics.jobs_replayed_total.inc({ platform: labels.platform })
+        return
+      }
       const outcome: Outcome | typeof ABANDONED =
         'malformed' in parsed
           ? { status: 'dead', reason: 'malformed', message: parsed.malformed }
-          : await runJob(parsed.job, upstream, errand, { retry, log })
+          : await runJob(parsed.job, upstream, errand, { retry, marks, log })
       if (outcome === ABANDONED) return
-      const ending: Ending = {
-        delivery,
-        job,
-        creatorId: errand.creatorId,
-        labels,
-        startedAtMs,
-        // The attempt that succeeded counts too; one that failed is in the tally.
-        attempts: tally.attempts + (outcome.status === 'done' ? 1 : 0),
-        throttled: tally.throttled,
-        signal: signals.completion,
-      }
-      this.#ended(ending, await completion.complete(ending, outcome), outcome)
+      // The attempt that succeeded counts too; one that failed is in the tally.
+      const ended: Ending = { ...ending, ...doneBy(errand, outcome.status === 'done' ? 1 : 0) }
+      this.#ended(ended, await completion.complete(ended, outcome), outcome)
     } finally {
       metrics.jobs_in_flight.dec({ platform: labels.platform })
     }
@@ -202,6 +209,10 @@ export class Pipeline {
 interface Signals {
   readonly attempts: AbortSignal
   readonly completion: AbortSignal
+}
+
+function doneBy({ creatorId, tally }: Errand, more: number) {
+  return { creatorId, attempts: tally.attempts + more, throttled: tally.throttled }
 }
 
 /** Labels never take what a producer wrote: an unknown platform or job type is `unknown`. */

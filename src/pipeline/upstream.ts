@@ -21,6 +21,14 @@ export interface UpstreamPorts {
   readonly isLate: (error: unknown) => boolean
 }
 
+export interface UpstreamOptions {
+  readonly origin: string
+  /** Null when there are none: then calls wait, under the desk's pause, before anything is asked of the adapter. */
+  readonly credentials: unknown
+  /** By job type: for how long a creator counts as scraped, ms. */
+  readonly minIntervalsMs: Readonly<Record<string, number>>
+}
+
 /**
  * One platform as jobs reach it: fills in an endpoint's address and authorisation, waits for the permit, sends, judges the
  * reply, tells the limiter what the upstream said, and repeats in place what is worth repeating soon.
@@ -28,15 +36,16 @@ export interface UpstreamPorts {
 export class Upstream {
   readonly platform: Platform
   readonly #origin: string
-  /** Null when there are none: then calls wait, under the desk's pause, before anything is asked of the adapter. */
   readonly #credentials: unknown
+  readonly #minIntervalsMs: ReadonlyMap<string, number>
   readonly #ports: UpstreamPorts
   readonly #authoriser: Authoriser
 
-  constructor(platform: Platform, options: { origin: string; credentials: unknown }, ports: UpstreamPorts) {
+  constructor(platform: Platform, options: UpstreamOptions, ports: UpstreamPorts) {
     this.platform = platform
     this.#origin = options.origin.replace(/\/+$/, '')
     this.#credentials = options.credentials
+    this.#minIntervalsMs = new Map(Object.entries(options.minIntervalsMs))
     this.#ports = ports
     this.#authoriser = new Authoriser(async (errand) => {
       if (platform.authorise === undefined) return {}
@@ -44,6 +53,11 @@ export class Upstream {
       const get = (name: string, call: CallOptions = {}) => this.call(errand, name, call)
       return platform.authorise(options.credentials, { get: get as never, now: Date.now })
     })
+  }
+
+  /** For how long a creator counts as scraped by a job of this type, ms; 0: not at all. */
+  minIntervalMs(jobType: string): number {
+    return this.#minIntervalsMs.get(jobType) ?? 0
   }
 
   /** Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. */

@@ -97,6 +97,20 @@ export const CATALOGUE = {
     labels: ['platform', 'reason'],
     look: 'results are missing.',
   },
+  jobs_replayed_total: {
+    type: 'counter',
+    help: 'Jobs that were delivered again after they had ended, and whose result was only sent again.',
+    unit: 'count',
+    labels: ['platform'],
+    look: 'a daemon was killed, or a producer publishes its jobs twice.',
+  },
+  jobs_parked_total: {
+    type: 'counter',
+    help: 'Jobs put aside into the topic of their platform because it could not take them and others wait behind them.',
+    unit: 'count',
+    labels: ['platform'],
+    look: 'a platform is blocked, out of quota or overloaded; kafka_lag_records of its parked topic says how many wait there.',
+  },
   retries_total: {
     type: 'counter',
     help: 'Attempts that will be repeated, in place or by a retry topic, by reason.',

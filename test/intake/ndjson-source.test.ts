@@ -102,7 +102,9 @@ describe('NDJSON input', () => {
     const first = await all()
     const again = await all()
     assert.deepEqual(again.values(), first.values())
-    assert.equal(again.deliveries[0]!.record.partition, first.deliveries[0]!.record.partition)
+    // Jobs of another day: other ids, other times.
+    assert.notEqual(again.deliveries[0]!.record.partition, first.deliveries[0]!.record.partition)
+    assert.ok(again.deliveries[0]!.record.timestampMs > first.deliveries[0]!.record.timestampMs)
     await appendFile(path, `${numbered(3, 2).join('\n')}\n`)
     assert.deepEqual((await all()).values(), numbered(3, 2))
     await writeFile(path, `${numbered(7, 2).join('\n')}\n`)

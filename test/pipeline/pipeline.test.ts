@@ -5,6 +5,7 @@ import { adviceOf } from '../../src/fetch/rate-headers.ts'
 import { AttemptError, MillraceError } from '../../src/job/errors.ts'
 import type { Fetcher, Reply } from '../../src/job/fetch.ts'
 import { HEADERS } from '../../src/job/job.ts'
+import { type Marks, markOf, scrapeMarkOf } from '../../src/job/mark.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
 import type { Advice, Demand, Limiter, LimitTarget } from '../../src/job/permit.ts'
 import type { PictureStage } from '../../src/job/picture.ts'
@@ -37,7 +38,41 @@ class Bench {
   readonly #lost = new AbortController()
   #offset = 0
 
-  constructor(platform: Platform = COUNTER, options: { attemptsMax?: number; deadSample?: number } = {}) {
+  /** What outlives a process; of two benches with the same store the second is the daemon after a crash. */
+  readonly store: Map<string, string>
+  /** So many calls of the ports are answered; the next ones hang, as for a process that is gone. */
+  callsLeft = Number.POSITIVE_INFINITY
+  readonly hung = Promise.withResolvers<void>()
+
+  constructor(
+    platform: Platform = COUNTER,
+    options: {
+      attemptsMax?: number
+      deadSample?: number
+      minIntervalsMs?: Record<string, number>
+      store?: Map<string, string>
+    } = {},
+  ) {
+    const store = options.store ?? new Map<string, string>()
+    this.store = store
+    const marks: Marks = {
+      ended: async (job) => {
+        await this.#call()
+        const known = store.get(markOf(job))
+        return known === undefined ? null : Buffer.from(known)
+      },
+      end: async (job, result) => {
+        await this.#call('mark')
+        const known = store.get(markOf(job))
+        if (known !== undefined) return Buffer.from(known)
+        store.set(markOf(job), result.toString())
+        return result
+      },
+      scrapedBy: async (scraped) => store.get(scrapeMarkOf(scraped)) ?? null,
+      scraped: async (scraped, job) => void store.set(scrapeMarkOf(scraped), markOf(job)),
+      start: async () => {},
+      stop: async () => {},
+    }
     const log = createLog({ level: 'silent', pretty: false, secrets: [] })
     const retry = {
       attemptsMax: options.attemptsMax ?? 3,
@@ -73,7 +108,7 @@ class Bench {
     const rows: RowSink = {
       healthy: true,
       write: async (jobRows) => {
-        this.trail.push('rows')
+        await this.#call('rows')
         if (this.refuseRows && jobRows.rows.some((row) => row.table === 'points'))
           throw new RowsRejectedError('no such value')
         this.written.push(jobRows)
@@ -84,7 +119,7 @@ class Bench {
     const pictures: PictureStage = {
       healthy: true,
       process: async (request) => {
-        this.trail.push('picture')
+        await this.#call('picture')
         if (request.url.includes('bad')) return { status: 'rejected', ...request, why: 'not a picture' }
         const variant = { variant: 'full', key: 'pictures/ab/abc/full.jpg', width: 8, height: 8, bytes: 99 }
         return {
@@ -105,7 +140,7 @@ class Bench {
         if (records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)) {
           throw new MillraceError('RECORD_REFUSED', 'too large')
         }
-        this.trail.push(`publish ${topic}`)
+        await this.#call(`publish ${topic}`)
         for (const record of records) this.published.push({ topic, record })
       },
       start: async () => {},
@@ -113,7 +148,7 @@ class Bench {
     }
     this.desk = new PermitDesk(limiter, this.metrics, log, { useWithinMs: 1000, room: () => 100, gapMs: 1 })
     const completion = new Completion(
-      { publisher, rows, pictures, metrics: this.metrics },
+      { publisher, rows, marks, pictures, metrics: this.metrics },
       {
         writer: { group: 'g', version: '1' },
         resultsTopic: 'results',
@@ -127,7 +162,11 @@ class Bench {
     )
     const upstream = new Upstream(
       platform,
-      { origin: 'http://upstream.test/prefix/', credentials: {} },
+      {
+        origin: 'http://upstream.test/prefix/',
+        credentials: {},
+        minIntervalsMs: options.minIntervalsMs ?? {},
+      },
       {
         desk: this.desk,
         fetcher,
@@ -153,6 +192,7 @@ class Bench {
     this.pipeline = new Pipeline({
       upstreams: new Map([[platform.name, upstream]]),
       completion,
+      marks,
       desk: this.desk,
       breaker: new DeadBreaker({ share: 0.5, sample: options.deadSample ?? 100 }),
       retry,
@@ -160,6 +200,14 @@ class Bench {
       log,
       logJobs: 'none',
     })
+  }
+
+  async #call(name?: string): Promise<void> {
+    if (--this.callsLeft < 0) {
+      this.hung.resolve()
+      await new Promise(() => {})
+    }
+    if (name !== undefined) this.trail.push(name)
   }
 
   /** Delivers a record and resolves when it is settled. */
@@ -254,7 +302,9 @@ test('stores pictures, then rows, then follow-ups, then the result, and only the
     campaign: 'x',
     params: { pictures: ['http://p/1', 'http://p/bad'], pages: 2 },
   })
-  assert.deepEqual(bench.trail, ['picture', 'picture', 'rows', 'publish jobs', 'publish results', 'settle'])
+  assert.deepEqual(bench.trail, [
+    ...['picture', 'picture', 'rows', 'publish jobs', 'mark', 'publish results', 'settle'],
+  ])
   const [result] = bench.results()
   assert.equal(result?.status, 'done')
   assert.equal(result?.creator_id, 'Ada')
@@ -275,6 +325,8 @@ test("follow-ups carry ids and times derived from their parent's", async () => {
   const bench = new Bench()
   const job = { ...JOB, job_id: 'parent', campaign: 'x', params: { pages: 2 } }
   await bench.deliver(job)
+  // Stored all and crashed before the mark.
+  bench.store.clear()
   await bench.deliver(job)
   const followUps = bench.published
     .filter(({ topic }) => topic === 'jobs')
@@ -285,6 +337,135 @@ test("follow-ups carry ids and times derived from their parent's", async () => {
   )
   assert.equal(followUps[0].requested_at, '2023-11-14T22:13:20.000Z')
   assert.equal(followUps[0].campaign, 'x')
+})
+
+test('ids of follow-ups of follow-ups stay short and differ', async () => {
+  const bench = new Bench()
+  for (const first of ['a', 'b']) {
+    let id = `${first}${'x'.repeat(190)}`
+    for (let depth = 0; depth < 60; depth++) {
+      await bench.deliver({ ...JOB, job_id: id, params: { pages: 1 } })
+      id = JSON.parse(String(bench.published.findLast(({ topic }) => topic === 'jobs')?.record.value)).job_id
+      assert.ok(id.length <= 200, id)
+    }
+  }
+  const ids = bench.published
+    .filter(({ topic }) => topic === 'jobs')
+    .map(({ record }) => String(record.value))
+  assert.equal(new Set(ids).size, 120)
+})
+
+/** What must be the same in every result of a job. */
+function said({ replayed: _replayed, ...result }: ResultMessage) {
+  return result
+}
+
+test('a job that is delivered again after it has ended is not fetched again: the same result is sent, marked', async () => {
+  const bench = new Bench()
+  let calls = 0
+  bench.reply = () => json(200, { count: ++calls })
+  await bench.deliver({ ...JOB, job_id: 'one' })
+  bench.trail.length = 0
+  await bench.deliver({ ...JOB, job_id: 'one' })
+  assert.equal(calls, 1)
+  assert.deepEqual(bench.trail, ['publish results', 'settle'])
+  const [first, second] = bench.results()
+  assert.deepEqual([first?.replayed, second?.replayed], [false, true])
+  assert.deepEqual(said(second!), said(first!))
+  await bench.idle()
+  const replayed = await bench.metrics.jobs_replayed_total.get()
+  assert.deepEqual(
+    replayed.values.map(({ labels, value }) => [labels.platform, value]),
+    [['counter', 1]],
+  )
+  assert.equal(bench.pipeline.counts.finished.done, 1)
+})
+
+for (const [what, other] of [
+  ['another creator', { creator_id: 'Bob' }],
+  ['another logical time', { requested_at: '2024-01-01T00:00:00Z' }],
+] as const) {
+  test(`the same id for ${what} is another job`, async () => {
+    const bench = new Bench()
+    await bench.deliver({ ...JOB, job_id: 'one' })
+    await bench.deliver({ ...JOB, job_id: 'one', ...other })
+    assert.deepEqual(
+      bench.results().map(({ replayed }) => replayed),
+      [false, false],
+    )
+  })
+}
+
+test('a dead letter that was sent back is done anew, once', async () => {
+  const bench = new Bench()
+  bench.reply = () => json(404, {})
+  await bench.deliver({ ...JOB, job_id: 'one' })
+  bench.reply = () => json(200, { count: 7 })
+  const replay = {
+    [HEADERS.replayOf]: Buffer.from('0-0'),
+    [HEADERS.replayedAt]: Buffer.from('1700000000000'),
+  }
+  await bench.deliver({ ...JOB, job_id: 'one' }, replay)
+  await bench.deliver({ ...JOB, job_id: 'one' }, replay)
+  assert.deepEqual(
+    bench.results().map(({ status, replayed }) => [status, replayed]),
+    [
+      ['dead', false],
+      ['done', false],
+      ['done', true],
+    ],
+  )
+})
+
+test('wherever a daemon dies, the job’s results are all the same, and all that follows from it is stored', async () => {
+  const job = { ...JOB, job_id: 'one', params: { pictures: ['http://p/1'], pages: 1 } }
+  for (const reply of [json(200, { count: 0 }), json(404, {})]) {
+    let calls = 0
+    const counting = () => (reply.status === 200 ? json(200, { count: ++calls }) : reply)
+    let finished = 0
+    for (let callsLeft = 0; finished === 0; callsLeft++) {
+      const first = new Bench()
+      first.reply = counting
+      first.callsLeft = callsLeft
+      const settled = first.deliver(job).then(() => finished++)
+      await Promise.race([settled, first.hung.promise])
+      const second = new Bench(COUNTER, { store: first.store })
+      second.reply = counting
+      await second.deliver(job)
+      const results = [...first.results(), ...second.results()]
+      assert.ok(results.length > 0)
+      for (const result of results)
+        assert.deepEqual(said(result), said(results[0]!), `after ${callsLeft} calls`)
+      const written = [...first.written, ...second.written].map(({ rows }) => rows.at(-1))
+      assert.ok(written.length > 0)
+      const published = [...first.published, ...second.published].map(({ topic }) => topic)
+      assert.ok(published.includes(reply.status === 200 ? 'jobs' : 'dead'), `after ${callsLeft} calls`)
+    }
+  }
+})
+
+test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {
+  const options = { minIntervalsMs: { profile: 60_000 } }
+  const bench = new Bench(COUNTER, options)
+  let calls = 0
+  bench.reply = () => json(200, { count: ++calls })
+  await bench.deliver({ ...JOB, job_id: 'one' })
+  await bench.deliver({ ...JOB, job_id: 'two', creator_id: 'ADA' })
+  await bench.deliver({ ...JOB, job_id: 'three', creator_id: 'Bob' })
+  assert.deepEqual(
+    bench.results().map(({ status, reason }) => [status, reason]),
+    [
+      ['done', null],
+      ['skipped', 'fresh'],
+      ['done', null],
+    ],
+  )
+  assert.equal(calls, 2)
+  // Died after its rows, before it was marked as ended.
+  for (const mark of [...bench.store.keys()].filter((name) => name.startsWith('counter:one:')))
+    bench.store.delete(mark)
+  await bench.deliver({ ...JOB, job_id: 'one' })
+  assert.equal(bench.results().at(-1)?.status, 'done')
 })
 
 test('a malformed record is a dead letter with its bytes untouched, and has a result', async () => {

@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto'
+import type { Job } from './job.ts'
+
+/**
+ * What is known of jobs beyond the process that did them. A mark is kept for a while and then forgotten; one that is lost
+ * costs a repetition, never a job.
+ */
+export interface Marks {
+  /** The result with which a job ended, byte for byte, or null when it is not known to have ended. */
+  ended(job: Job, signal: AbortSignal): Promise<Buffer | null>
+  /**
+   * Notes how a job ended, unless that is known already. Resolves with the result that stands: of several daemons that end
+   * the same job, all get the first one's.
+   */
+  end(job: Job, result: Buffer, signal: AbortSignal): Promise<Buffer>
+  /** Which job scraped this creator last, as `markOf` names it, if that is remembered still. */
+  scrapedBy(scraped: Scraped, signal: AbortSignal): Promise<string | null>
+  /** Notes that a job has scraped a creator, for so many ms. */
+  scraped(scraped: Scraped, job: Job, keepMs: number, signal: AbortSignal): Promise<void>
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** What `min_interval` counts by. */
+export interface Scraped {
+  readonly platform: string
+  /** As the platform normalises it. */
+  readonly creatorId: string
+  readonly jobType: string
+}
+
+/**
+ * The name of a job among the marks. A job is what its rows are: the same id for another creator, type or logical time is
+ * another job, and so is a dead letter that was sent back.
+ */
+export function markOf(job: Job): string {
+  const rest = JSON.stringify([job.creatorId, job.type, job.requestedAtMs, job.replayOf])
+  return `${job.platform}:${job.id}:${createHash('sha256').update(rest).digest('base64url').slice(0, 12)}`
+}
+
+/** The name under which a creator's last scrape is noted. */
+export function scrapeMarkOf({ platform, jobType, creatorId }: Scraped): string {
+  return `${platform}:${jobType}:${creatorId}`
+}

@@ -1,0 +1,171 @@
+import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Job } from '../job/job.ts'
+import { type Marks, markOf, type Scraped, scrapeMarkOf } from '../job/mark.ts'
+
+export interface FileMarksOptions {
+  /** A folder of its own; made when it is not there. One daemon per folder. */
+  readonly folder: string
+  /** How long it is known that a job has ended, ms. */
+  readonly endedKeptMs: number
+  /** Unix ms. Default Date.now. */
+  readonly now?: () => number
+}
+
+/** A mark as it stands in a file, one a line. */
+interface Line {
+  readonly mark: string
+  /** Unix ms. */
+  readonly expiresAtMs: number
+  readonly text: string
+}
+
+interface Kept {
+  readonly expiresAtMs: number
+  readonly file: string
+  /** Where the line stands. */
+  readonly at: number
+  readonly bytes: number
+}
+
+const CHUNK_BYTES = 64 * 1024
+
+/**
+ * Marks in a folder, for a daemon without Redis: they outlive its process, however that ends. Memory holds where each mark
+ * stands, the files hold the texts. Every file takes marks for a quarter of the time that they are kept, and is removed when the
+ * last of them has expired.
+ *
+ * Not flushed to the disk: a machine that loses power forgets the last marks, which costs repetitions.
+ */
+export class FileMarks implements Marks {
+  readonly #options: FileMarksOptions
+  readonly #now: () => number
+  readonly #kept = new Map<string, Kept>()
+  readonly #files = new Map<string, { readonly handle: FileHandle; size: number; lastExpiresAtMs: number }>()
+  /** One thing after the other: a line has to know where it stands, and a file may be removed. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: FileMarksOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  async start(): Promise<void> {
+    const { folder } = this.#options
+    await mkdir(folder, { recursive: true })
+    for (const name of (await readdir(folder)).sort()) if (name.endsWith('.ndjson')) await this.#load(name)
+    await this.#removeExpired()
+  }
+
+  async stop(): Promise<void> {
+    await this.#turn
+    for (const { handle } of this.#files.values()) await handle.close()
+    this.#files.clear()
+  }
+
+  async ended(job: Job): Promise<Buffer | null> {
+    const text = await this.#inTurn(() => this.#read(endedMark(job)))
+    return text === null ? null : Buffer.from(text)
+  }
+
+  end(job: Job, result: Buffer): Promise<Buffer> {
+    return this.#inTurn(async () => {
+      const standing = await this.#read(endedMark(job))
+      if (standing !== null) return Buffer.from(standing)
+      await this.#append(endedMark(job), this.#options.endedKeptMs, result.toString())
+      return result
+    })
+  }
+
+  scrapedBy(scraped: Scraped): Promise<string | null> {
+    return this.#inTurn(() => this.#read(`scraped ${scrapeMarkOf(scraped)}`))
+  }
+
+  scraped(scraped: Scraped, job: Job, keepMs: number): Promise<void> {
+    return this.#inTurn(() => this.#append(`scraped ${scrapeMarkOf(scraped)}`, keepMs, markOf(job)))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => undefined)
+    return done
+  }
+
+  async #read(mark: string): Promise<string | null> {
+    const kept = this.#kept.get(mark)
+    const file = kept === undefined ? undefined : this.#files.get(kept.file)
+    if (kept === undefined || file === undefined || kept.expiresAtMs <= this.#now()) return null
+    const { buffer } = await file.handle.read(Buffer.alloc(kept.bytes), 0, kept.bytes, kept.at)
+    return (JSON.parse(buffer.toString()) as Line).text
+  }
+
+  async #append(mark: string, keepMs: number, text: string): Promise<void> {
+    const expiresAtMs = this.#now() + keepMs
+    const line = Buffer.from(`${JSON.stringify({ mark, expiresAtMs, text } satisfies Line)}\n`)
+    const name = await this.#current()
+    const file = this.#files.get(name)!
+    await file.handle.write(line, 0, line.length, file.size)
+    this.#kept.set(mark, { expiresAtMs, file: name, at: file.size, bytes: line.length })
+    file.size += line.length
+    file.lastExpiresAtMs = Math.max(file.lastExpiresAtMs, expiresAtMs)
+  }
+
+  /** The file for marks of this moment. */
+  async #current(): Promise<string> {
+    const spanMs = Math.max(1_000, this.#options.endedKeptMs / 4)
+    const name = `${String(Math.floor(this.#now() / spanMs)).padStart(12, '0')}.ndjson`
+    if (!this.#files.has(name)) {
+      await this.#removeExpired()
+      const handle = await open(join(this.#options.folder, name), 'w+')
+      this.#files.set(name, { handle, size: 0, lastExpiresAtMs: 0 })
+    }
+    return name
+  }
+
+  /** Takes a file of an earlier process on. What stands behind its last line feed was torn by the end of that process. */
+  async #load(name: string): Promise<void> {
+    const handle = await open(join(this.#options.folder, name), 'r+')
+    const file = { handle, size: 0, lastExpiresAtMs: 0 }
+    this.#files.set(name, file)
+    const chunk = Buffer.alloc(CHUNK_BYTES)
+    let rest: Buffer = Buffer.alloc(0)
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, file.size + rest.length)
+      if (bytesRead === 0) return
+      rest = Buffer.concat([rest, chunk.subarray(0, bytesRead)])
+      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+        const line = readLine(rest.subarray(0, end))
+        const bytes = end + 1
+        if (line !== null) {
+          this.#kept.set(line.mark, { expiresAtMs: line.expiresAtMs, file: name, at: file.size, bytes })
+          file.lastExpiresAtMs = Math.max(file.lastExpiresAtMs, line.expiresAtMs)
+        }
+        file.size += bytes
+        rest = rest.subarray(bytes)
+      }
+    }
+  }
+
+  async #removeExpired(): Promise<void> {
+    const nowMs = this.#now()
+    for (const [name, { handle, lastExpiresAtMs }] of this.#files) {
+      if (lastExpiresAtMs > nowMs) continue
+      this.#files.delete(name)
+      await handle.close()
+      await unlink(join(this.#options.folder, name))
+    }
+    for (const [mark, { expiresAtMs }] of this.#kept) if (expiresAtMs <= nowMs) this.#kept.delete(mark)
+  }
+}
+
+function endedMark(job: Job): string {
+  return `ended ${markOf(job)}`
+}
+
+function readLine(line: Buffer): Line | null {
+  try {
+    return JSON.parse(line.toString()) as Line
+  } catch {
+    return null
+  }
+}
