@@ -16,7 +16,7 @@ export interface IntakeOptions {
   readonly retryTopics?: readonly string[]
   /** A due time further away than this counts as this far: one mad header must not stop a partition. Default 6 h. */
   readonly dueWaitMsMax?: number
-  /** So many records of a topic at its turn. Default 1 each. */
+  /** Shares of the topics in what is handed out while there is more than room for. Default 1 each. */
   readonly weights?: Readonly<Record<string, number>>
   /** Whether a finite run goes on until its waiting retries are done (default), or leaves them to the next run. */
   readonly waitForRetries?: boolean

@@ -7,18 +7,20 @@ import { IdleWatch } from './idle-watch.ts'
 import type { IntakeHandlers, IntakeOptions, IntakeParts } from './intake-options.ts'
 import { reportLag } from './lag.ts'
 import { OpenDelivery } from './open-delivery.ts'
-import { bytesOf, PartitionIntake, type Waiting } from './partition-intake.ts'
+import { bytesOf, PartitionIntake } from './partition-intake.ts'
 import { Room } from './room.ts'
 import { type Partition, partitionKey, type Source, type SourceHandlers } from './source.ts'
+import { Turns } from './turns.ts'
 
 /**
  * Takes records from a source, hands them out as deliveries, and commits what is settled.
  *
- * Bounds: at `jobsMax` or `bytesMax` all partitions are paused at the source, at `spanMax` that one; they are resumed at
- * half. What a source still delivers after that waits here unhanded, at most one fetch. Partitions take turns.
+ * Bounds: at `jobsMax` or `bytesMax` handed out all partitions are paused at the source, at `spanMax` that one; they are resumed
+ * at half. A partition is also paused while anything of it waits here to be handed out, so that is one fetch of each at most. A
+ * topic of which nothing waits may fetch even then, when others have something: else weights would count only until its records
+ * run out.
  *
- * A record of a retry topic is handed out when it is due. Until then its partition is paused, with the rest of that fetch
- * waiting behind it; those do not count towards the bounds, since nothing but time can make room for them.
+ * A record of a retry topic is handed out when it is due; a topic can be held by itself, for a platform that cannot take more.
  *
  * Commits: every second, before a rebalance, at the end of a drain and at stop.
  */
@@ -27,14 +29,15 @@ export class Intake {
   readonly #commitEveryMs: number
   readonly #dueWaitMsMax: number
   readonly #retryTopics: ReadonlySet<string>
-  readonly #weights: Readonly<Record<string, number>>
   readonly #source: Source
   readonly #metrics: Metrics
   readonly #now: () => number
   readonly #room: Room
+  readonly #turns: Turns
   readonly #committer: Committer
   readonly #partitions = new Map<string, PartitionIntake>()
   readonly #holds = new Set<string>()
+  readonly #heldTopics = new Set<string>()
   readonly #idle: IdleWatch
   readonly #settledWaiters = new Set<() => void>()
   #handlers: IntakeHandlers | undefined
@@ -50,7 +53,7 @@ export class Intake {
     this.#commitEveryMs = options.commitEveryMs ?? 1_000
     this.#dueWaitMsMax = options.dueWaitMsMax ?? 6 * 60 * 60 * 1000
     this.#retryTopics = new Set(options.retryTopics)
-    this.#weights = options.weights ?? {}
+    this.#turns = new Turns(options.weights ?? {})
     this.#source = parts.source
     this.#metrics = parts.metrics
     this.#now = parts.now ?? Date.now
@@ -106,6 +109,24 @@ export class Intake {
     this.#regulate()
   }
 
+  /** Takes nothing of one topic in until it is released. */
+  holdTopic(topic: string): void {
+    if (this.#heldTopics.has(topic)) return
+    this.#heldTopics.add(topic)
+    this.#regulate()
+  }
+
+  releaseTopic(topic: string): void {
+    if (!this.#heldTopics.delete(topic)) return
+    this.#hand()
+    this.#regulate()
+  }
+
+  /** Records of a topic that nobody has finished, in all its partitions, whoever owns them; undefined while it is not known. */
+  backlog(topic: string): number | undefined {
+    return this.#source.backlog(topic)
+  }
+
   /**
    * Takes nothing in any more, waits until everything is settled or `signal` is aborted, then commits. Resolves with the
    * number of deliveries that are still open; their records will be delivered again.
@@ -153,8 +174,9 @@ export class Intake {
         const key = partitionKey(partition)
         const stale = this.#partitions.get(key)
         if (stale !== undefined) this.#drop(stale)
-        const isRetry = this.#retryTopics.has(partition.topic)
-        this.#partitions.set(key, new PartitionIntake(partition, epoch, isRetry))
+        const state = new PartitionIntake(partition, epoch, this.#retryTopics.has(partition.topic))
+        this.#partitions.set(key, state)
+        this.#turns.add(state)
         this.#regulate()
       },
       onRecords: (partition, epoch, records, next) => this.#onRecords(partition, epoch, records, next),
@@ -180,9 +202,7 @@ export class Intake {
     if (state?.epoch !== epoch) return
     for (const record of records) {
       if (!state.ledger.take(record.offset)) continue
-      const bytes = bytesOf(record)
-      state.push({ record, bytes, dueAtMs: state.isRetry ? this.#dueAt(record) : 0 })
-      if (!state.isRetry) this.#room.wait(bytes)
+      state.push({ record, dueAtMs: state.isRetry ? this.#dueAt(record) : 0 })
     }
     state.ledger.skipTo(next)
     this.#hand()
@@ -197,27 +217,22 @@ export class Intake {
   #hand(): void {
     if (this.#handing) return
     this.#handing = true
-    let progress = true
-    while (progress) {
-      progress = false
-      for (const state of this.#partitions.values()) {
-        const turns = this.#weights[state.partition.topic] ?? 1
-        for (let turn = 0; turn < turns && this.#mayHand(state); turn += 1) {
-          this.#deliver(state, state.shift())
-          progress = true
-        }
-      }
+    const nowMs = this.#now()
+    while (this.#holds.size === 0 && this.#room.canHand) {
+      const state = this.#turns.next((one) => this.#mayHand(one, nowMs))
+      if (state === undefined) break
+      this.#deliver(state, state.shift().record)
     }
     this.#handing = false
   }
 
-  #mayHand(state: PartitionIntake): boolean {
-    if (state.length === 0 || this.#holds.size > 0 || !this.#room.canHand) return false
-    return !state.isRetry || !state.isEarly(this.#now())
+  #mayHand(state: PartitionIntake, nowMs: number): boolean {
+    if (state.length === 0 || this.#heldTopics.has(state.partition.topic)) return false
+    return !state.isRetry || !state.isEarly(nowMs)
   }
 
-  #deliver(state: PartitionIntake, { record, bytes }: Waiting): void {
-    if (!state.isRetry) this.#room.unwait(bytes)
+  #deliver(state: PartitionIntake, record: SourceRecord): void {
+    const bytes = bytesOf(record)
     this.#room.hand(bytes)
     const delivery = new OpenDelivery({ record, bytes, lost: state.lost }, (settled) =>
       this.#settle(state, settled),
@@ -240,8 +255,11 @@ export class Intake {
     if (!state.open.delete(offset)) return
     state.ledger.finish(offset)
     this.#room.settle(bytes)
-    if (this.#room.waiting > 0 || this.#retryTopics.size > 0) this.#hand()
-    if (this.#anyPaused) this.#regulate()
+    // Whatever waits has its partition paused.
+    if (this.#anyPaused) {
+      this.#hand()
+      this.#regulate()
+    }
     if (this.#room.handed > 0) return
     for (const resolve of this.#settledWaiters) resolve()
     this.#idle.check()
@@ -250,32 +268,32 @@ export class Intake {
   /** The partition is no longer ours. */
   #drop(state: PartitionIntake): void {
     this.#partitions.delete(partitionKey(state.partition))
+    this.#turns.remove(state)
     this.#metrics.kafka_lag_records.remove({
       topic: state.partition.topic,
       partition: String(state.partition.partition),
     })
-    const { open, waiting } = state.lose()
-    for (const { bytes } of open) this.#room.settle(bytes)
-    if (!state.isRetry) for (const { bytes } of waiting) this.#room.unwait(bytes)
+    for (const { bytes } of state.lose()) this.#room.settle(bytes)
     if (this.#room.handed === 0) for (const resolve of this.#settledWaiters) resolve()
   }
 
   /** Tells the source which partitions to pause and which to resume, after anything that bears on it has changed. */
   #regulate(): void {
     const nowMs = this.#now()
-    const isFull = this.#room.isFull || this.#holds.size > 0
+    const isFull = this.#room.isFull
+    const waitingTopics = isFull ? this.#waitingTopics(nowMs) : undefined
     const pause: Partition[] = []
     const resume: Partition[] = []
     let pausedForRoom = 0
     this.#anyPaused = false
     for (const state of this.#partitions.values()) {
-      // Evaluated for all, so that each keeps its own memory of having been full.
-      const isSpanFull = state.isSpanFull(this.#spanMax)
-      // A retry partition with anything left waits for its time, or for room that others take; either way it has enough.
-      const isWaiting = state.isRetry && state.length > 0
-      if (isWaiting) state.wakeWhenDue(nowMs, () => this.#wake())
-      const isPaused = isFull || isSpanFull || isWaiting
-      if (isFull || isSpanFull) pausedForRoom += 1
+      const { topic } = state.partition
+      if (state.isRetry && state.length > 0) state.wakeWhenDue(nowMs, () => this.#wake())
+      const starves = waitingTopics !== undefined && waitingTopics.size > 0 && !waitingTopics.has(topic)
+      // The span is evaluated for all, so that each keeps its own memory of having been full.
+      const isBounded = state.isSpanFull(this.#spanMax) || (isFull && !starves) || this.#holds.size > 0
+      const isPaused = isBounded || state.length > 0 || this.#heldTopics.has(topic)
+      if (isBounded) pausedForRoom += 1
       if (isPaused) this.#anyPaused = true
       if (isPaused === state.paused) continue
       state.paused = isPaused
@@ -285,6 +303,15 @@ export class Intake {
     this.#metrics.kafka_paused_partitions.set(pausedForRoom)
     if (pause.length > 0) this.#source.pause(pause)
     if (resume.length > 0) this.#source.resume(resume)
+  }
+
+  /** Topics of which something waits for nothing but room. */
+  #waitingTopics(nowMs: number): ReadonlySet<string> {
+    const topics = new Set<string>()
+    for (const state of this.#partitions.values()) {
+      if (this.#mayHand(state, nowMs)) topics.add(state.partition.topic)
+    }
+    return topics
   }
 
   #wake(): void {

@@ -18,6 +18,11 @@ import {
 const STOP_TIMEOUT_MS = 5_000
 
 /**
+ * Of one partition in one fetch: what may wait here to be handed out. A record that is larger still comes, alone.
+ */
+const PARTITION_BYTES_MAX = 256 * 1024
+
+/**
  * The kafkajs adapter of the intake port.
  *
  * - `eachBatch` hands the records over and returns at once: kafkajs beats only between batches.
@@ -35,6 +40,7 @@ export class KafkaSource implements Source {
   readonly #admin: Admin
   readonly #assignments = new Assignments()
   readonly #paused = new Map<string, Partition>()
+  readonly #backlogs = new Map<string, number>()
   #handlers: SourceHandlers | undefined
   #commitNow: EachBatchPayload['commitOffsetsIfNecessary'] | undefined
   #lagTimer: NodeJS.Timeout | undefined
@@ -52,6 +58,7 @@ export class KafkaSource implements Source {
       rebalanceTimeout: options.rebalanceTimeoutMs ?? 60_000,
       maxWaitTimeInMs: options.fetchWaitMs ?? 250,
       maxBytes: options.fetchBytesMax ?? 4 * 1024 * 1024,
+      maxBytesPerPartition: PARTITION_BYTES_MAX,
       allowAutoTopicCreation: false,
       retry: RETRY,
     })
@@ -111,6 +118,10 @@ export class KafkaSource implements Source {
 
   lag(): readonly PartitionLag[] {
     return this.#assignments.lag()
+  }
+
+  backlog(topic: string): number | undefined {
+    return this.#backlogs.get(topic)
   }
 
   exhausted(): Promise<boolean> {
@@ -255,20 +266,21 @@ export class KafkaSource implements Source {
   }
 
   async #refreshLag(): Promise<void> {
-    const topics = new Set(this.#assignments.all().map(({ topic }) => topic))
+    const { groupId, topics } = this.#options
     try {
-      for (const topic of topics) {
-        const ends = await this.#admin.fetchTopicOffsets(topic)
-        for (const { partition, low, high } of ends) {
-          this.#assignments.ends({ topic, partition }, Number(low), Number(high))
-        }
-      }
-      if (topics.size === 0 || this.#stopping !== undefined) return
-      const groups = await this.#admin.fetchOffsets({ groupId: this.#options.groupId, topics: [...topics] })
+      // Offsets first: what is published meanwhile makes a backlog look too large, never too small.
+      const groups = await this.#admin.fetchOffsets({ groupId, topics: [...topics] })
       for (const { topic, partitions } of groups) {
-        for (const { partition, offset } of partitions) {
-          if (Number(offset) >= 0) this.#assignments.committed({ topic, partition, offset: Number(offset) })
+        if (this.#stopping !== undefined) return
+        const committed = new Map(partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+        let backlog = 0
+        for (const { partition, low, high } of await this.#admin.fetchTopicOffsets(topic)) {
+          const offset = committed.get(partition) ?? -1
+          this.#assignments.ends({ topic, partition }, Number(low), Number(high))
+          if (offset >= 0) this.#assignments.committed({ topic, partition, offset })
+          backlog += Math.max(0, Number(high) - Math.max(offset, Number(low)))
         }
+        this.#backlogs.set(topic, backlog)
       }
     } catch (error) {
       // A figure only; the consumer notices by itself when Kafka is away.

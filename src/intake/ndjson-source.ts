@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { MillraceError, messageOf } from '../job/errors.ts'
@@ -7,6 +8,9 @@ import type { NdjsonInput, NdjsonSourceOptions } from './ndjson-options.ts'
 import { NdjsonReader, type ReaderOptions } from './ndjson-reader.ts'
 import { openIfThere, sizeOf } from './open-file.ts'
 import { type Partition, type Position, partitionKey, type Source, type SourceHandlers } from './source.ts'
+
+/** What a job with its key and headers takes in a file of ours, roughly. */
+const STORED_LINE_BYTES = 600
 
 interface Reading {
   readonly partition: Partition
@@ -83,6 +87,13 @@ export class NdjsonSource implements Source {
   /** How many lines are left is not known without reading them. */
   lag(): readonly never[] {
     return []
+  }
+
+  backlog(topic: string): number | undefined {
+    const reading = [...this.#readings.values()].find(({ partition }) => partition.topic === topic)
+    if (reading?.path === undefined) return undefined
+    const size = statSync(reading.path, { throwIfNoEntry: false })?.size ?? 0
+    return Math.ceil(Math.max(0, size - reading.committed) / STORED_LINE_BYTES)
   }
 
   async exhausted(except: readonly Partition[]): Promise<boolean> {

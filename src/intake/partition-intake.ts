@@ -6,7 +6,6 @@ import type { Partition } from './source.ts'
 /** A record that waits to be handed out. */
 export interface Waiting {
   readonly record: SourceRecord
-  readonly bytes: number
   /** Unix ms; 0 for what is due at once. */
   readonly dueAtMs: number
 }
@@ -97,17 +96,16 @@ export class PartitionIntake {
     )
   }
 
-  /** The partition is no longer ours: whoever works on its records may stop. Empties all and returns what was in it. */
-  lose(): { readonly waiting: readonly Waiting[]; readonly open: readonly OpenDelivery[] } {
+  /** The partition is no longer ours: whoever works on its records may stop. Empties all and returns what was handed out. */
+  lose(): readonly OpenDelivery[] {
     clearTimeout(this.#dueTimer)
-    const waiting = this.#waiting.slice(this.#head)
     const open = [...this.open.values()]
     this.#waiting = []
     this.#head = 0
     // Emptied first: who settles when it is aborted must find nothing.
     this.open.clear()
     this.#control.abort(new Error('the partition was given to another daemon'))
-    return { waiting, open }
+    return open
   }
 }
 

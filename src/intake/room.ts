@@ -4,14 +4,11 @@ export interface RoomOptions {
 }
 
 /**
- * How much is in memory. A record is `waiting` when it came from the source and `handed` from when the pipeline has it. The
- * room is full at either bound, both kinds taken together, and stays full until half of it is free again, so that partitions
- * are not paused and resumed with every record.
+ * How many records the pipeline has, and their bytes. Full at either bound, and full it stays until half of it is free again, so
+ * that partitions are not paused and resumed with every record.
  */
 export class Room {
   readonly #options: RoomOptions
-  #waiting = 0
-  #waitingBytes = 0
   #handed = 0
   #handedBytes = 0
   #full = false
@@ -27,32 +24,15 @@ export class Room {
   }
 
   get isFull(): boolean {
-    const jobs = this.#waiting + this.#handed
-    const bytes = this.#waitingBytes + this.#handedBytes
     const { jobsMax, bytesMax } = this.#options
     this.#full = this.#full
-      ? jobs > jobsMax / 2 || bytes > bytesMax / 2
-      : jobs >= jobsMax || bytes >= bytesMax
+      ? this.#handed > jobsMax / 2 || this.#handedBytes > bytesMax / 2
+      : this.#handed >= jobsMax || this.#handedBytes >= bytesMax
     return this.#full
   }
 
   get handed(): number {
     return this.#handed
-  }
-
-  get waiting(): number {
-    return this.#waiting
-  }
-
-  wait(bytes: number): void {
-    this.#waiting += 1
-    this.#waitingBytes += bytes
-  }
-
-  /** A waiting record goes away. */
-  unwait(bytes: number): void {
-    this.#waiting -= 1
-    this.#waitingBytes -= bytes
   }
 
   hand(bytes: number): void {

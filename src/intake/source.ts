@@ -57,6 +57,11 @@ export interface Source {
   commit(positions: readonly Position[]): Promise<readonly Position[]>
   /** Where known; partitions without a figure are left out. */
   lag(): readonly PartitionLag[]
+  /**
+   * Records of a topic that are not committed, in all its partitions, whoever owns them, as they were some seconds ago at most (a
+   * file's are estimated by its bytes); undefined while it is not known.
+   */
+  backlog(topic: string): number | undefined
   /** True when nothing is left to be read now, apart from the partitions in `except`. An endless source never is. */
   exhausted(except: readonly Partition[]): Promise<boolean>
   /** Leaves and closes. What is not committed will be delivered again to whoever comes next. Idempotent. */

@@ -139,7 +139,70 @@ describe('intake', () => {
     assert.equal(run.deliveries.length, 0)
     run.intake.release('test')
     const topics = run.deliveries.map((delivery) => delivery.record.topic)
-    assert.deepEqual(topics, ['jobs', 'jobs', 'jobs', 'others', 'jobs', 'jobs', 'jobs', 'others'])
+    assert.deepEqual(topics, ['jobs', 'jobs', 'others', 'jobs', 'jobs', 'jobs', 'others', 'jobs'])
+  })
+
+  it('keeps to the weights while each fetch brings one topic only, and never stops for a topic that has nothing', async () => {
+    await using setup = await begin({ jobsMax: 8, weights: { jobs: 3 } })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    const offsets = { jobs: 0, others: 0 }
+    /** As a broker would: what is not paused gets the next fetch, the light topic a large one. */
+    const fetch = () => {
+      for (const [partition, epoch, size] of [
+        [others, 2, 40],
+        [jobs, 1, 5],
+      ] as const) {
+        if (source.paused.has(`${partition.topic}/0`)) continue
+        source.deliver(partition, epoch, offsets[partition.topic as 'jobs'], size)
+        offsets[partition.topic as 'jobs'] += size
+      }
+    }
+    fetch()
+    for (let settled = 0; settled < 400; settled++) {
+      run.deliveries[settled]!.settle()
+      fetch()
+    }
+    const share =
+      run.deliveries.slice(50, 400).filter(({ record: { topic } }) => topic === 'jobs').length / 350
+    assert.ok(share > 0.72 && share < 0.78, `${share}`)
+    // Nothing comes of the heavy one any more: the light one has it all.
+    source.handlers.onLost(jobs, 1)
+    const before = run.deliveries.length
+    for (const delivery of run.deliveries.slice(0, before)) delivery.settle()
+    assert.ok(run.deliveries.length > before)
+  })
+
+  it('takes turns among the partitions of a topic, however little room there is', async () => {
+    await using setup = await begin({ jobsMax: 1 })
+    const { source, run } = setup
+    const second = { topic: 'jobs', partition: 1 }
+    source.handlers.onAssigned(second, 2)
+    source.deliver(jobs, 1, 0, 10)
+    source.deliver(second, 2, 0, 10)
+    for (let i = 0; i < 9; i++) run.deliveries[i]!.settle()
+    assert.deepEqual(
+      run.deliveries.map(({ record: { partition } }) => partition),
+      [0, 1, 0, 1, 0, 1, 0, 1, 0, 1],
+    )
+  })
+
+  it('holds one topic by itself, and hands out what waits of it when it is released', async () => {
+    await using setup = await begin({ jobsMax: 10 })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    run.intake.holdTopic('jobs')
+    assert.deepEqual([...source.paused], ['jobs/0'])
+    // What was on its way already.
+    source.deliver(jobs, 1, 0, 20)
+    source.deliver(others, 2, 0, 10)
+    assert.equal(run.of(others).length, 10)
+    for (const delivery of run.of(others)) delivery.settle()
+    assert.equal(run.of(jobs).length, 0)
+    run.intake.releaseTopic('jobs')
+    assert.equal(run.of(jobs).length, 10)
+    for (const delivery of run.of(jobs).slice(0, 10)) delivery.settle()
+    assert.equal(run.of(jobs).length, 20)
   })
 
   it('keeps retries until they are due without letting them take the room of jobs', async () => {

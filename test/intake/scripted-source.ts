@@ -32,6 +32,10 @@ export class ScriptedSource implements Source {
     return []
   }
 
+  backlog(): undefined {
+    return undefined
+  }
+
   async exhausted(): Promise<boolean> {
     return true
   }
