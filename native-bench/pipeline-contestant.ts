@@ -16,6 +16,7 @@ import { MemoryLimiter } from '../src/limiter/memory-limiter.ts'
 import { AdviceRelay } from '../src/pipeline/advice-relay.ts'
 import { Completion } from '../src/pipeline/completion.ts'
 import { DeadBreaker } from '../src/pipeline/dead-breaker.ts'
+import { Parking } from '../src/pipeline/parking.ts'
 import { PermitDesk } from '../src/pipeline/permit-desk.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import { Upstream } from '../src/pipeline/upstream.ts'
@@ -91,6 +92,19 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
     start: async () => {},
     stop: async () => {},
   }
+  const gate = { holdTopic: () => {}, releaseTopic: () => {}, backlog: () => 0 }
+  const bounds = { jobsMax: 1_000_000, bytesMax: 1_000_000_000, parkedMax: 1_000_000 }
+  const parking = new Parking(
+    {
+      parked: new Map([['bench', 'parked']]),
+      live: new Set(['bench']),
+      dedicated: new Map(),
+      shared: [],
+      ...bounds,
+    },
+    gate,
+    log,
+  )
   const engine = new Pipeline({
     upstreams: new Map([['bench', upstream]]),
     completion: new Completion(
@@ -104,6 +118,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
       },
     ),
     marks,
+    parking,
     desk,
     breaker: new DeadBreaker({ share: 0.5, sample: 100 }),
     retry,
@@ -128,7 +143,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
         value,
         headers: {},
       }
-      engine.accept({ record, settle, lost })
+      engine.accept({ record, bytes: 0, settle, lost })
     })
   return {
     name: 'whole pipeline',

@@ -10,7 +10,7 @@ import { retryAfterMs } from './fetch/retry-after.ts'
 import { MillraceError } from './job/errors.ts'
 import { fetchOptionsOf } from './parts/fetch.ts'
 import { openImages } from './parts/images.ts'
-import { type Input, openIntake } from './parts/intake.ts'
+import { type Input, openIntake, parkingOptionsOf } from './parts/intake.ts'
 import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
 import { openMarks } from './parts/marks.ts'
 import { platformsOf } from './parts/platforms.ts'
@@ -22,6 +22,7 @@ import { AdviceRelay } from './pipeline/advice-relay.ts'
 import { Completion } from './pipeline/completion.ts'
 import { DeadBreaker } from './pipeline/dead-breaker.ts'
 import { drain } from './pipeline/drain.ts'
+import { Parking } from './pipeline/parking.ts'
 import { PermitDesk } from './pipeline/permit-desk.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
 import type { RetryPolicy } from './pipeline/retry-policy.ts'
@@ -141,10 +142,14 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   }
   const relay = new AdviceRelay(limiter, log)
   const upstreams = new Map<string, Upstream>()
+  const live = new Set<string>()
   for (const { platform, ...options } of platforms) {
     const ports = { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate }
     upstreams.set(platform.name, new Upstream(platform, options, ports))
-    if (options.credentials !== null) continue
+    if (options.credentials !== null) {
+      live.add(platform.name)
+      continue
+    }
     desk.pause(platform.name, 'it has no credentials')
     log.warn(
       { platform: platform.name },
@@ -153,6 +158,8 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   }
 
   // Jobs: from the intake through the pipeline.
+  const intake = openIntake(config, topics, input, { metrics, log })
+  const parking = await running(new Parking(parkingOptionsOf(config, topics, live), intake, log))
   const pipeline = new Pipeline({
     upstreams,
     completion: new Completion(
@@ -166,6 +173,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
       },
     ),
     marks,
+    parking,
     desk,
     breaker: new DeadBreaker({ share: config.retry.dead_share, sample: config.retry.dead_sample }),
     retry,
@@ -173,8 +181,6 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     log,
     logJobs: config.log.jobs,
   })
-  const intake = openIntake(config, topics, input, { metrics, log })
-
   const readiness = new ReadinessWatch(
     [
       { service: 'clickhouse', healthy: () => rows.healthy, away: 'ClickHouse does not take rows' },
@@ -202,7 +208,9 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     },
   )
   const loop = await running(new EventLoopMonitor({ metrics }))
-  const board = new StatusBoard({ config, metrics, pipeline, desk, limiter, intake, images, platforms, loop })
+  const board = new StatusBoard({
+    ...{ config, metrics, pipeline, desk, parking, limiter, intake, images, platforms, loop },
+  })
   const source = {
     ready: () => readiness.get(),
     status: () => board.status(),

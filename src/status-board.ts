@@ -6,6 +6,7 @@ import type { TableName } from './job/row.ts'
 import { recordUtilisation } from './limiter/utilisation.ts'
 import type { Images } from './parts/images.ts'
 import type { ConfiguredPlatform } from './parts/platforms.ts'
+import type { Parking } from './pipeline/parking.ts'
 import type { PermitDesk } from './pipeline/permit-desk.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
 import type { EventLoopMonitor } from './telemetry/event-loop.ts'
@@ -17,6 +18,7 @@ export interface BoardParts {
   readonly metrics: Metrics
   readonly pipeline: Pipeline
   readonly desk: PermitDesk
+  readonly parking: Parking
   readonly limiter: Limiter
   readonly intake: Intake
   readonly images: Images | undefined
@@ -52,7 +54,7 @@ export class StatusBoard {
   }
 
   async status(): Promise<Status> {
-    const { pipeline, metrics, images, loop } = this.#parts
+    const { pipeline, parking, metrics, images, loop } = this.#parts
     const { consumed, finished } = pipeline.counts
     const memory = process.memoryUsage()
     const [levels, permits, pool, pictures, written, buffered, retried] = await Promise.all([
@@ -76,6 +78,7 @@ export class StatusBoard {
         finished: { done: finished.done, skipped: finished.skipped, dead: finished.dead },
         recentFailures: pipeline.recentFailures as readonly RecentFailure[],
       },
+      parking: parking.states,
       permits,
       levels,
       pictures: {

@@ -39,6 +39,8 @@ export interface Status {
     /** Newest first, at most some dozens. */
     readonly recentFailures: readonly RecentFailure[]
   }
+  /** Jobs that wait for their platform, in memory and put aside. */
+  readonly parking: readonly PlatformParking[]
   /** By platform, then endpoint. */
   readonly permits: Readonly<Record<string, Readonly<Record<string, EndpointPermits>>>>
   readonly levels: readonly LevelState[]
@@ -59,6 +61,16 @@ export interface Status {
   /** Delay of the event loop, see telemetry/event-loop. */
   readonly loop: { readonly p50Ms: number; readonly p99Ms: number }
   readonly memory: { readonly rssBytes: number; readonly heapUsedBytes: number }
+}
+
+export interface PlatformParking {
+  readonly platform: string
+  /** In this daemon's memory. */
+  readonly waiting: number
+  /** Whether jobs that come now are put aside. */
+  readonly parking: boolean
+  /** In the parked topic, all daemons together; null while it is not known. */
+  readonly parked: number | null
 }
 
 export interface EndpointPermits {

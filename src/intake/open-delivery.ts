@@ -4,7 +4,6 @@ import type { Delivery, SourceRecord } from '../job/record.ts'
 export class OpenDelivery implements Delivery {
   readonly record: SourceRecord
   readonly lost: AbortSignal
-  /** What the record costs in memory. */
   readonly bytes: number
   /** Bound: may be passed around on its own. */
   readonly settle: () => void

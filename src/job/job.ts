@@ -64,6 +64,8 @@ export interface Job {
   readonly attempts: number
   /** Attempts that were throttled before, counted apart: they are not the job's fault. */
   readonly throttled: number
+  /** When it was parked first, Unix ms: its age counts from there. */
+  readonly parkedAtMs: number | undefined
   /** Which dead letter this is, sent back by hand; empty for a job that is not. */
   readonly replayOf: string
   /** W3C trace context of the producer, if it sent one. */
@@ -171,6 +173,7 @@ export function parseJob(record: SourceRecord): ParsedJob {
       extra,
       attempts: wholeNumber(headerText(record.headers, HEADERS.attempts)) ?? 0,
       throttled: wholeNumber(headerText(record.headers, HEADERS.throttled)) ?? 0,
+      parkedAtMs: wholeNumber(headerText(record.headers, HEADERS.parkedAt)),
       replayOf: headerText(record.headers, HEADERS.replayOf) ?? '',
       traceparent: headerText(record.headers, 'traceparent'),
     },

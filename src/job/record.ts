@@ -30,6 +30,8 @@ export interface OutRecord {
  */
 export interface Delivery {
   readonly record: SourceRecord
+  /** What it takes in memory. */
+  readonly bytes: number
   /** Idempotent. */
   settle(): void
   /**

@@ -11,6 +11,7 @@ import {
   cutRecord,
   deadLetter,
   followUpRecords,
+  parkedRecord,
   resultRecord,
   retryRecord,
   type Trouble,
@@ -96,6 +97,12 @@ export class Completion {
     }
     ending.delivery.settle()
     return { status: outcome.status, reason: 'reason' in outcome ? outcome.reason : null }
+  }
+
+  /** Puts a job aside into the topic of its platform, where it will be taken from again. */
+  async park({ delivery, signal }: Pick<Ending, 'delivery' | 'signal'>, topic: string): Promise<void> {
+    await this.#ports.publisher.publish(topic, [parkedRecord(delivery.record, Date.now())], signal)
+    delivery.settle()
   }
 
   /** Sends the result again of a job that has ended before. */

@@ -1,13 +1,15 @@
 import type { Tally } from './retry-policy.ts'
+import type { Standing } from './standing.ts'
 
 /** What the pipeline has to know of the job on whose behalf it calls a platform. */
 export interface Errand {
   readonly priority: number
-  /** When the job was taken in, Unix ms. */
+  /** When the job was taken in, or parked before that, Unix ms. */
   readonly sinceMs: number
   readonly expiresAtMs: number
   readonly signal: AbortSignal
   readonly tally: Tally
+  readonly standing: Standing
   /** Requests sent on its behalf so far. */
   calls: number
   /** `due`: its authorisation was refused and can be renewed. `done`: that was tried; another refusal is final. */

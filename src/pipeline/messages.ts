@@ -21,7 +21,7 @@ const MESSAGE_LENGTH_MAX = 2000
 
 /** A record that is given up: key, value and foreign headers byte for byte, and ours beside them. */
 export function deadLetter(record: SourceRecord, trouble: Trouble, writer: Writer): OutRecord {
-  const { [HEADERS.dueAt]: _due, ...headers } = record.headers
+  const { [HEADERS.dueAt]: _due, [HEADERS.parkedAt]: _parked, ...headers } = record.headers
   return {
     key: record.key,
     value: record.value,
@@ -60,14 +60,30 @@ export function retryRecord(
   }
 }
 
-/** First writer wins for `original-*`: originOf reads them where they are, and the record's own place where not. */
-function ourHeaders(record: SourceRecord, trouble: Trouble, writer: Writer): RecordHeaders {
+/** A record that is put aside until its platform can take it. What it has behind it (attempts) stays as it is. */
+export function parkedRecord(record: SourceRecord, nowMs: number): OutRecord {
+  const { [HEADERS.dueAt]: _due, ...headers } = record.headers
+  return {
+    key: record.key,
+    value: record.value,
+    headers: { [HEADERS.parkedAt]: header(nowMs), ...headers, ...originHeaders(record) },
+  }
+}
+
+/** First writer wins: originOf reads them where they are, and the record's own place where not. */
+function originHeaders(record: SourceRecord): RecordHeaders {
   const origin = originOf(record)
   return {
     [HEADERS.originalTopic]: header(origin.topic),
     [HEADERS.originalPartition]: header(origin.partition),
     [HEADERS.originalOffset]: header(origin.offset),
     [HEADERS.originalTimestamp]: header(origin.timestampMs),
+  }
+}
+
+function ourHeaders(record: SourceRecord, trouble: Trouble, writer: Writer): RecordHeaders {
+  return {
+    ...originHeaders(record),
     [HEADERS.reason]: header(trouble.reason),
     [HEADERS.message]: header(trouble.message.slice(0, MESSAGE_LENGTH_MAX)),
     [HEADERS.attempts]: header(trouble.attempts),

@@ -9,14 +9,17 @@ import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
 import type { Errand } from './errand.ts'
 import { ABANDONED, runJob } from './job-run.ts'
+import type { Parking } from './parking.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import type { RetryPolicy } from './retry-policy.ts'
+import { Standing } from './standing.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface PipelineParts {
   readonly upstreams: ReadonlyMap<string, Upstream>
   readonly completion: Completion
   readonly marks: Marks
+  readonly parking: Parking
   readonly desk: PermitDesk
   readonly breaker: DeadBreaker
   readonly retry: RetryPolicy
@@ -95,57 +98,77 @@ export class Pipeline {
   }
 
   async #run(delivery: Delivery): Promise<void> {
-    const { metrics, upstreams, completion, marks, retry, log } = this.#parts
-    const startedAtMs = Date.now()
-    const signals = this.#signalsOf(delivery.lost)
+    const { metrics, upstreams } = this.#parts
     const parsed = parseJob(delivery.record)
     const job = 'job' in parsed ? parsed.job : null
     const upstream = job === null ? undefined : upstreams.get(job.platform)
     const labels = labelsOf(job, upstream)
-    const tally = { attempts: job?.attempts ?? 0, throttled: job?.throttled ?? 0, badResponses: 0 }
-    const errand: Errand = {
-      priority: job?.priority ?? 0,
-      sinceMs: startedAtMs,
-      expiresAtMs: job?.expiresAtMs ?? 0,
-      signal: signals.attempts,
-      tally,
-      calls: 0,
-      renewal: 'none',
-      observedAtMs: startedAtMs,
-      creatorId: job?.creatorId ?? '',
-    }
-
-    if (job !== null) {
-      this.#consumed++
-      metrics.jobs_consumed_total.inc({ platform: labels.platform })
-    }
-    metrics.jobs_in_flight.inc({ platform: labels.platform })
-    const ending = {
+    const { platform } = labels
+    const taken: Taken = {
       delivery,
       job,
       labels,
       minIntervalMs: (job === null ? undefined : upstream?.minIntervalMs(job.type)) ?? 0,
-      startedAtMs,
-      signal: signals.completion,
+      startedAtMs: Date.now(),
+      signal: this.#signalsOf(delivery.lost).completion,
     }
+    metrics.jobs_in_flight.inc({ platform })
     try {
-      const known = job === null ? null : await marks.ended(job, signals.completion)
-      if (known !== null) {
-        await completion.repeat({ ...ending, ...doneBy(errand, 0) }, known)
-        metrics.jobs_replayed_total.inc({ platform: labels.platform })
-        return
+      if ('malformed' in parsed) {
+        const ending = { ...taken, creatorId: '', attempts: 0, throttled: 0 }
+        await this.#complete(ending, { status: 'dead', reason: 'malformed', message: parsed.malformed })
+      } else {
+        await this.#runJob({ ...taken, job: parsed.job }, upstream)
       }
-      const outcome: Outcome | typeof ABANDONED =
-        'malformed' in parsed
-          ? { status: 'dead', reason: 'malformed', message: parsed.malformed }
-          : await runJob(parsed.job, upstream, errand, { retry, marks, log })
-      if (outcome === ABANDONED) return
-      // The attempt that succeeded counts too; one that failed is in the tally.
-      const ended: Ending = { ...ending, ...doneBy(errand, outcome.status === 'done' ? 1 : 0) }
-      this.#ended(ended, await completion.complete(ended, outcome), outcome)
     } finally {
-      metrics.jobs_in_flight.dec({ platform: labels.platform })
+      metrics.jobs_in_flight.dec({ platform })
     }
+  }
+
+  async #runJob(taken: Taken & { job: Job }, upstream: Upstream | undefined): Promise<void> {
+    const { metrics, completion, marks, parking, retry, log } = this.#parts
+    const { delivery, job, labels, startedAtMs, signal } = taken
+    const { platform } = labels
+    const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
+
+    const result = await marks.ended(job, signal)
+    if (result !== null) {
+      metrics.jobs_replayed_total.inc({ platform })
+      return await completion.repeat({ ...taken, creatorId: job.creatorId, ...tally }, result)
+    }
+    const standing = parking.admit(platform, delivery)
+    if (!(standing instanceof Standing)) {
+      metrics.jobs_parked_total.inc({ platform })
+      return await completion.park(taken, standing)
+    }
+    this.#consumed++
+    metrics.jobs_consumed_total.inc({ platform })
+    const errand: Errand = {
+      priority: job.priority,
+      sinceMs: job.parkedAtMs ?? startedAtMs,
+      expiresAtMs: job.expiresAtMs,
+      signal: this.#signalsOf(delivery.lost).attempts,
+      tally,
+      standing,
+      calls: 0,
+      renewal: 'none',
+      observedAtMs: startedAtMs,
+      creatorId: job.creatorId,
+    }
+    // Until it is seen to need nothing of its platform.
+    standing.waits()
+    const outcome = await runJob(job, upstream, errand, { retry, marks, log }).finally(() => standing.moves())
+    if (outcome === ABANDONED) return
+    // The attempt that succeeded counts too; one that failed is in the tally.
+    const attempts = tally.attempts + (outcome.status === 'done' ? 1 : 0)
+    await this.#complete(
+      { ...taken, creatorId: errand.creatorId, attempts, throttled: tally.throttled },
+      outcome,
+    )
+  }
+
+  async #complete(ending: Ending, outcome: Outcome): Promise<void> {
+    this.#ended(ending, await this.#parts.completion.complete(ending, outcome), outcome)
   }
 
   #ended(ending: Ending, ended: Ended, outcome: Outcome): void {
@@ -206,13 +229,12 @@ export class Pipeline {
   }
 }
 
+/** An ending before it is known how much was done. */
+type Taken = Omit<Ending, 'creatorId' | 'attempts' | 'throttled'>
+
 interface Signals {
   readonly attempts: AbortSignal
   readonly completion: AbortSignal
-}
-
-function doneBy({ creatorId, tally }: Errand, more: number) {
-  return { creatorId, attempts: tally.attempts + more, throttled: tally.throttled }
 }
 
 /** Labels never take what a producer wrote: an unknown platform or job type is `unknown`. */

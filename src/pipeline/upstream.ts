@@ -65,6 +65,7 @@ export class Upstream {
     const endpoint = this.platform.endpoints[name]
     if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
     for (;;) {
+      errand.standing.waits()
       try {
         return await this.#attempt(errand, name, endpoint, options)
       } catch (error) {
@@ -78,6 +79,7 @@ export class Upstream {
         const verdict = judge(error, errand.tally, retry, Math.random)
         if (verdict.next !== 'again') throw new JudgedError(error, verdict)
         metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
+        errand.standing.waits()
         await sleep(verdict.delayMs, errand.signal)
       }
     }
@@ -100,7 +102,10 @@ export class Upstream {
     if (this.#credentials === null) await permitted()
     const authorisation = authorised ? await this.#authoriser.current(errand) : {}
     const request = this.#request(endpoint, options, authorisation)
+    // The authorisation may have made a call of its own.
+    errand.standing.waits()
     const permit = await permitted()
+    errand.standing.moves()
     let reply: Reply
     errand.calls++
     try {

@@ -13,6 +13,7 @@ export const STATUS: Status = {
     finished: { done: 0, skipped: 0, dead: 0 },
     recentFailures: [],
   },
+  parking: [],
   permits: {},
   levels: [],
   pictures: { stored: 0, known: 0, rejected: 0, newest: [] },

@@ -28,6 +28,7 @@ function job(id: string, more: Partial<Job> = {}): Job {
     extra: {},
     attempts: 0,
     throttled: 0,
+    parkedAtMs: undefined,
     replayOf: '',
     traceparent: undefined,
     ...more,

@@ -15,6 +15,7 @@ import { type JobRows, type RowSink, RowsRejectedError } from '../../src/job/row
 import { AdviceRelay } from '../../src/pipeline/advice-relay.ts'
 import { Completion } from '../../src/pipeline/completion.ts'
 import { DeadBreaker } from '../../src/pipeline/dead-breaker.ts'
+import { Parking } from '../../src/pipeline/parking.ts'
 import { PermitDesk } from '../../src/pipeline/permit-desk.ts'
 import { Pipeline } from '../../src/pipeline/pipeline.ts'
 import { Upstream } from '../../src/pipeline/upstream.ts'
@@ -50,6 +51,7 @@ class Bench {
       attemptsMax?: number
       deadSample?: number
       minIntervalsMs?: Record<string, number>
+      waitingMax?: number
       store?: Map<string, string>
     } = {},
   ) {
@@ -193,6 +195,22 @@ class Bench {
       upstreams: new Map([[platform.name, upstream]]),
       completion,
       marks,
+      parking: new Parking(
+        {
+          parked: new Map([
+            [platform.name, 'parked'],
+            ['another', 'parked.another'],
+          ]),
+          live: new Set([platform.name, 'another']),
+          dedicated: new Map(),
+          shared: ['jobs'],
+          jobsMax: options.waitingMax ?? 1_000,
+          bytesMax: 1_000_000,
+          parkedMax: 1_000,
+        },
+        { holdTopic: () => {}, releaseTopic: () => {}, backlog: () => 0 },
+        log,
+      ),
       desk: this.desk,
       breaker: new DeadBreaker({ share: 0.5, sample: options.deadSample ?? 100 }),
       retry,
@@ -227,7 +245,7 @@ class Bench {
         this.trail.push('settle')
         resolve()
       }
-      this.pipeline.accept({ record, settle, lost: this.#lost.signal })
+      this.pipeline.accept({ record, bytes: bytes.length, settle, lost: this.#lost.signal })
     })
   }
 
@@ -442,6 +460,28 @@ test('wherever a daemon dies, the job’s results are all the same, and all that
       assert.ok(published.includes(reply.status === 200 ? 'jobs' : 'dead'), `after ${callsLeft} calls`)
     }
   }
+})
+
+test('jobs that their platform has no room for are parked: byte for byte, with their first place and their age', async () => {
+  const bench = new Bench(COUNTER, { waitingMax: 2 })
+  bench.desk.pause('counter', 'test')
+  const waiting = [bench.deliver(JOB), bench.deliver(JOB)]
+  const attempts = { [HEADERS.attempts]: Buffer.from('2'), [HEADERS.dueAt]: Buffer.from('1') }
+  await bench.deliver({ ...JOB, campaign: 'x' }, { mine: Buffer.from([1, 2]), ...attempts })
+  const [parked] = bench.published
+  assert.equal(parked?.topic, 'parked')
+  assert.equal(String(parked?.record.value), JSON.stringify({ ...JOB, campaign: 'x' }))
+  const { headers } = parked!.record
+  assert.deepEqual(headers.mine, Buffer.from([1, 2]))
+  assert.equal(headerText(headers, HEADERS.originalOffset), '2')
+  assert.equal(headerText(headers, HEADERS.attempts), '2')
+  assert.equal(headerText(headers, HEADERS.dueAt), undefined)
+  assert.ok(Number(headerText(headers, HEADERS.parkedAt)) > Date.now() - 60_000)
+  assert.deepEqual(bench.trail, ['publish parked', 'settle'])
+  bench.desk.resume('counter')
+  await Promise.all(waiting)
+  assert.equal(bench.pipeline.counts.consumed, 2)
+  assert.equal(bench.results().length, 2)
 })
 
 test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {

@@ -79,6 +79,7 @@ export function jobOf<P extends z.ZodType>(
     extra: {},
     attempts: 0,
     throttled: 0,
+    parkedAtMs: undefined,
     replayOf: '',
     traceparent: undefined,
   }
