@@ -12,6 +12,10 @@ import { Room } from './room.ts'
 import { type Partition, partitionKey, type Source, type SourceHandlers } from './source.ts'
 import { Turns } from './turns.ts'
 
+/** A fetch may bring thousands of records: handed out in one go they would hold up everything else. */
+const HAND_MS_MAX = 3
+const HAND_AT_LEAST = 16
+
 /**
  * Takes records from a source, hands them out as deliveries, and commits what is settled.
  *
@@ -42,6 +46,7 @@ export class Intake {
   readonly #settledWaiters = new Set<() => void>()
   #handlers: IntakeHandlers | undefined
   #handing = false
+  #later: NodeJS.Immediate | undefined
   #anyPaused = false
   #assigned = false
   #timer: NodeJS.Timeout | undefined
@@ -161,6 +166,7 @@ export class Intake {
 
   async #stop(): Promise<void> {
     clearInterval(this.#timer)
+    clearImmediate(this.#later)
     this.hold('stop')
     if (this.#started !== undefined) await this.#committer.commitLast()
     await this.#source.stop()
@@ -213,15 +219,26 @@ export class Intake {
     return Math.min(dueAtMs(record.headers) ?? 0, this.#now() + this.#dueWaitMsMax)
   }
 
-  /** Hands out what waits, in turns, while there is room. A settle inside a handler comes back here and is absorbed. */
+  /**
+   * Hands out what waits, in turns, while there is room, for a few milliseconds; the rest in later turns of the event loop. A
+   * settle inside a handler comes back here and is absorbed.
+   */
   #hand(): void {
     if (this.#handing) return
     this.#handing = true
     const nowMs = this.#now()
-    while (this.#holds.size === 0 && this.#room.canHand) {
+    const untilMs = performance.now() + HAND_MS_MAX
+    for (let handed = 1; this.#holds.size === 0 && this.#room.canHand; handed++) {
       const state = this.#turns.next((one) => this.#mayHand(one, nowMs))
       if (state === undefined) break
       this.#deliver(state, state.shift().record)
+      if (handed % HAND_AT_LEAST === 0 && performance.now() > untilMs) {
+        this.#later ??= setImmediate(() => {
+          this.#later = undefined
+          this.#wake()
+        })
+        break
+      }
     }
     this.#handing = false
   }

@@ -4,7 +4,19 @@ import { headerText, type SourceRecord } from './record.ts'
 /** A day: how long a job is worth doing when its producer does not say. */
 const EXPIRES_AFTER_MS = 24 * 60 * 60 * 1000
 
-const instant = z.iso.datetime({ offset: true })
+/** What the tables can hold: 32 bits of seconds. */
+const instant = z.iso.datetime({ offset: true }).refine((text) => {
+  const ms = Date.parse(text)
+  return ms >= 0 && ms <= 4_294_967_295_000
+}, 'expected a moment between 1970 and 2106')
+
+/** A name that is kept: JSON can hold half a surrogate pair, which nothing behind us takes. */
+const name = (length: number) =>
+  z
+    .string()
+    .min(1)
+    .max(length)
+    .refine((text) => text.isWellFormed(), 'expected well-formed Unicode')
 
 /**
  * A job as producers publish it: the value of a record on a jobs topic, JSON in UTF-8. Fields that are not named here are
@@ -12,24 +24,11 @@ const instant = z.iso.datetime({ offset: true })
  */
 export const jobSchema = z
   .looseObject({
-    platform: z
-      .string()
-      .min(1)
-      .max(64)
-      .describe('A defined platform: instagram, youtube, tiktok, or one of your own.'),
-    creator_id: z.string().min(1).max(200).describe("The platform's id or handle of the creator."),
-    job_type: z
-      .string()
-      .min(1)
-      .max(64)
-      .describe('What the adapter offers, e.g. full_profile_scrape, profile, media.'),
+    platform: name(64).describe('A defined platform: instagram, youtube, tiktok, or one of your own.'),
+    creator_id: name(200).describe("The platform's id or handle of the creator."),
+    job_type: name(64).describe('What the adapter offers, e.g. full_profile_scrape, profile, media.'),
     priority: z.int().min(1).max(10).default(5).describe('10 first; old jobs age upwards, none starves.'),
-    job_id: z
-      .string()
-      .min(1)
-      .max(200)
-      .optional()
-      .describe('Default: derived from topic, partition and offset.'),
+    job_id: name(200).optional().describe('Default: derived from topic, partition and offset.'),
     requested_at: instant
       .optional()
       .describe("RFC 3339. Default: the record's timestamp. It is the rows' logical time."),

@@ -167,7 +167,10 @@ export class Completion {
     // What was not fetched has no row; that the creator is gone is a fact about them.
     const rows: Row[] = job !== null && reason === 'not_found' ? [goneRow(ending.creatorId)] : []
     if (job !== null && ending.labels.platform !== 'unknown') {
-      await this.#write(ending, job, rows, observedAtMs, 'dead', reason)
+      await this.#write(ending, job, rows, observedAtMs, 'dead', reason).catch((error: unknown) => {
+        // A job that cannot even be told of in a table is a dead letter all the same: no record may stop its partition.
+        if (!(error instanceof RowsRejectedError)) throw error
+      })
     }
     const trouble: Trouble = { reason, message, attempts, throttled }
     await this.#publishOr(

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import kafkajs, { type Message } from 'kafkajs'
+import { createKafkaClient } from '../../src/kafka/client.ts'
+import { BATCH_BYTES_MAX } from '../../src/kafka/codecs.ts'
+import { silent } from '../contract/source.ts'
+import { need } from '../need.ts'
+import { poll } from '../services/poll.ts'
+import { HOSTILE_KINDS, hostile } from './hostile.ts'
+import { Millrace } from './process.ts'
+
+const RECORDS = Number(process.env.MILLRACE_TEST_HOSTILE ?? 30_000)
+const HUGE = 12
+const BOMBS = 4
+const { CompressionTypes } = kafkajs
+const COMPRESSIONS = [
+  CompressionTypes.None,
+  CompressionTypes.GZIP,
+  CompressionTypes.Snappy,
+  CompressionTypes.LZ4,
+  CompressionTypes.ZSTD,
+]
+
+test('every hostile record is a dead letter, byte for byte, in flat memory and without holding up the loop', {
+  timeout: 280_000,
+}, async (t) => {
+  const broker = need(t, 'kafka')
+  const redis = need(t, 'redis')
+  if (broker === null || redis === null) return
+  const run = `hostile${Date.now().toString(36)}`
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-hostile-'))
+  const kafka = createKafkaClient({ brokers: [broker], clientId: run }, silent)
+  const admin = kafka.admin()
+  const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+  const reader = kafka.consumer({ groupId: `${run}-reader`, maxBytes: 8_000_000 })
+  let daemon: Millrace | undefined
+  t.after(async () => {
+    await daemon?.kill()
+    await Promise.all([admin.disconnect(), producer.disconnect(), reader.disconnect()])
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await Promise.all([admin.connect(), producer.connect()])
+  const topic = `${run}.jobs`
+  const roomy = [{ name: 'max.message.bytes', value: '12000000' }]
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: [{ topic, numPartitions: 6, configEntries: roomy }],
+  })
+
+  /** What each record's value hashes to, by its key. */
+  const published = new Map<string, string>()
+  const add = (key: string, message: Omit<Message, 'key'>): Message => {
+    published.set(key, digest(message.value as Buffer | null))
+    return { key, ...message }
+  }
+  const send = (messages: Message[], compression: number) => producer.send({ topic, compression, messages })
+  for (let n = 0; n < RECORDS; n += 500) {
+    const messages = Array.from({ length: Math.min(500, RECORDS - n) }, (_, i) => {
+      const { value, headers } = hostile(n + i)
+      return add(String(n + i), headers === undefined ? { value } : { value, headers })
+    })
+    await send(messages, COMPRESSIONS[(n / 500) % COMPRESSIONS.length]!)
+  }
+  for (let n = 0; n < HUGE; n++) {
+    const value = Buffer.from(`{"platform":"${'x'.repeat(10_000_000)}"}`)
+    await send([add(`huge-${n}`, { value })], CompressionTypes.None)
+  }
+  for (let n = 0; n < BOMBS; n++) {
+    await send([add(`bomb-${n}`, { value: Buffer.alloc(BATCH_BYTES_MAX + 1) })], CompressionTypes.ZSTD)
+  }
+
+  writeFileSync(
+    join(folder, 'millrace.yaml'),
+    JSON.stringify({
+      data: join(folder, 'data'),
+      kafka: {
+        brokers: [broker],
+        group: run,
+        topics: [topic],
+        results_topic: `${run}.results`,
+        dead_topic: `${run}.dead`,
+        replayed_topic: `${run}.replayed`,
+        retry_topic_prefix: `${run}.retry.`,
+        parked_topic_prefix: `${run}.parked.`,
+        create_topics: true,
+        partitions: 3,
+      },
+      redis: { url: redis, key_prefix: run },
+      admin: { port: 0 },
+      log: { jobs: 'none' },
+    }),
+  )
+  const startedAtMs = performance.now()
+  daemon = new Millrace(['run'], { cwd: folder })
+  const [, adminUrl = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
+
+  const sizeOf = async (name: string) =>
+    (await admin.fetchTopicOffsets(`${run}.${name}`)).reduce((sum, { high }) => sum + Number(high), 0)
+  const seen: { rssMb: number; p99Ms: number; dead: number }[] = []
+  await poll(
+    async () => {
+      const metrics = await (await fetch(`${adminUrl}/metrics`)).text()
+      const read = (name: string) => Number(new RegExp(`^${name} (\\S+)`, 'm').exec(metrics)?.[1])
+      seen.push({
+        rssMb: read('process_resident_memory_bytes') / 1e6,
+        p99Ms: read('millrace_event_loop_delay_seconds\\{stat="p99"\\}') * 1_000,
+        dead: await sizeOf('dead'),
+      })
+      return (await sizeOf('results')) >= published.size ? true : undefined
+    },
+    { withinMs: 240_000, everyMs: 250, what: 'a result for every record' },
+  )
+  const tookS = (performance.now() - startedAtMs) / 1_000
+  assert.equal(await sizeOf('dead'), published.size)
+  assert.equal(await sizeOf('results'), published.size)
+
+  // Byte for byte; what is too large for the dead letters is cut, and says so.
+  await reader.connect()
+  await reader.subscribe({ topics: [`${run}.dead`], fromBeginning: true })
+  const reasons = new Map<string, number>()
+  let cut = 0
+  const wrong: string[] = []
+  const all = Promise.withResolvers<void>()
+  await reader.run({
+    autoCommit: false,
+    eachMessage: async ({ message }) => {
+      const key = String(message.key)
+      const reason = String(message.headers?.['millrace-reason'])
+      reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+      if (message.headers?.['millrace-cut-bytes'] !== undefined) cut++
+      else if (published.get(key) !== digest(message.value)) wrong.push(`${key}: ${reason}`)
+      published.delete(key)
+      if (published.size === 0) all.resolve()
+    },
+  })
+  await all.promise
+  assert.deepEqual(wrong, [])
+  assert.equal(cut, HUGE + BOMBS)
+  assert.deepEqual([...reasons.keys()].sort(), [
+    'expired',
+    'invalid_params',
+    'malformed',
+    'unknown_job_type',
+    'unknown_platform',
+  ])
+
+  // Flat: what the first third took is about what all of it takes. (Bombs and huge ones stand at the end.)
+  const half = seen.filter(({ dead }) => dead > RECORDS / 3 && dead <= RECORDS)
+  const rss = half.map(({ rssMb }) => rssMb)
+  const peak = Math.max(...seen.map(({ rssMb }) => rssMb))
+  const p99 = Math.max(...seen.slice(4).map(({ p99Ms }) => p99Ms))
+  assert.ok(Math.max(...rss) - Math.min(...rss) < 200, `${Math.min(...rss)} to ${Math.max(...rss)} MB`)
+  assert.equal((await daemon.stop()).code, 0)
+  t.diagnostic(
+    `${RECORDS} records of ${HOSTILE_KINDS} kinds, ${HUGE} of 10 MB, ${BOMBS} bombs in ${tookS.toFixed(1)} s; ` +
+      `memory ${Math.min(...rss).toFixed(0)} to ${Math.max(...rss).toFixed(0)} MB, ${peak.toFixed(0)} MB at its peak; loop p99 ${p99.toFixed(0)} ms; ` +
+      [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', '),
+  )
+})
+
+function digest(value: Buffer | null): string {
+  return value === null ? 'null' : createHash('sha1').update(value).digest('hex')
+}
