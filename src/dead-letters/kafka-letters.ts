@@ -1,6 +1,7 @@
 import type { Kafka } from 'kafkajs'
 import { MillraceError } from '../job/errors.ts'
-import { type OffsetRange, RangeReader, rangesOf } from '../kafka/range-reader.ts'
+import { type OffsetRange, rangesOf } from '../kafka/offset-range.ts'
+import { RangeReader } from '../kafka/range-reader.ts'
 import { type DeadLetters, spansOf, type Take } from './dead-letters.ts'
 import type { LetterId } from './letter.ts'
 import { Replayed } from './replayed.ts'

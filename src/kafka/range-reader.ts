@@ -5,6 +5,7 @@ import { onAbort } from '../lib/abort.ts'
 import { RETRY, translate, withAdmin, within } from './client.ts'
 import { coordinatorReady } from './coordinator.ts'
 import { fromMessage } from './from-message.ts'
+import type { OffsetRange } from './offset-range.ts'
 
 export interface RangeReaderOptions {
   readonly brokers: readonly string[]
@@ -15,14 +16,8 @@ export interface RangeReaderOptions {
   readonly fetchWaitMs?: number
   /** Default 20,000: brokers hold a new group's first join for 3 s by default. */
   readonly joinTimeoutMs?: number
-}
-
-/** Offsets of one partition from `from` up to, but without, `to`. */
-export interface OffsetRange {
-  readonly topic: string
-  readonly partition: number
-  readonly from: number
-  readonly to: number
+  /** Without a reply for this long the broker is away. Default 15,000. */
+  readonly silenceMsMax?: number
 }
 
 interface Range extends OffsetRange {
@@ -62,12 +57,14 @@ export class RangeReader {
   #reading: Reading | undefined
   /** By node: how many fetches in a row waited their whole time and brought nothing. */
   readonly #emptyFetches = new Map<number, number>()
+  /** When a broker last replied, on the clock of `performance`. */
+  #repliedMs = 0
   /** A batch that was handed over but not read: its place is to be read again. */
   #unread: string | undefined
   #stopped: Promise<void> | undefined
 
   constructor(options: RangeReaderOptions, kafka: Kafka) {
-    this.#options = { fetchWaitMs: 100, joinTimeoutMs: 20_000, ...options }
+    this.#options = { fetchWaitMs: 100, joinTimeoutMs: 20_000, silenceMsMax: 15_000, ...options }
     this.#kafka = kafka
     this.groupId = `${options.groupPrefix}-${randomUUID()}`
   }
@@ -93,17 +90,20 @@ export class RangeReader {
     }
     this.#reading = reading
     const forget = onAbort(signal, () => reject(signal.reason))
+    let watch: NodeJS.Timeout | undefined
     try {
       const isFirst = this.#joined === undefined
       this.#joined ??= this.#join(signal)
       await this.#joined
       // The first reading is placed when the group is joined, before anything is fetched.
       if (!isFirst) this.#place(reading)
+      watch = this.#watch(reading)
       await promise
     } catch (error) {
       throw signal.aborted ? signal.reason : error
     } finally {
       forget()
+      clearInterval(watch)
       await reading.taking
       for (const { topic, partition } of reading.ranges.values()) this.#pause(topic, partition)
       this.#reading = undefined
@@ -211,6 +211,16 @@ export class RangeReader {
     return promise
   }
 
+  /** kafkajs tries for minutes to reach a broker that is away, and says nothing. */
+  #watch(reading: Reading): NodeJS.Timeout {
+    const { silenceMsMax, brokers } = this.#options
+    this.#repliedMs = performance.now()
+    return setInterval(() => {
+      if (reading.taking !== undefined || performance.now() - this.#repliedMs < silenceMsMax) return
+      reading.reject(translate(new Error(`no reply for ${silenceMsMax} ms`), brokers))
+    }, silenceMsMax / 10)
+  }
+
   #place(reading: Reading): void {
     this.#moved()
     for (const { topic, partition, next } of reading.ranges.values()) {
@@ -252,6 +262,7 @@ export class RangeReader {
         reading.taking = taken.catch(() => undefined)
         await taken
         reading.taking = undefined
+        this.#repliedMs = performance.now()
       }
     } catch (error) {
       // Not for kafkajs, which would begin the batch again.
@@ -276,34 +287,16 @@ export class RangeReader {
   #onFetch(nodeId: number, durationMs: number): void {
     if (this.#reading === undefined) return
     const waited = durationMs >= this.#options.fetchWaitMs * 0.9
+    if (waited) this.#repliedMs = performance.now()
     this.#emptyFetches.set(nodeId, waited ? (this.#emptyFetches.get(nodeId) ?? 0) + 1 : 0)
     const counts = [...this.#emptyFetches.values()]
     if (counts.every((count) => count >= EMPTY_FETCHES_MAX)) this.#reading.resolve()
   }
 
   #moved(): void {
+    this.#repliedMs = performance.now()
     for (const nodeId of this.#emptyFetches.keys()) this.#emptyFetches.set(nodeId, 0)
   }
-}
-
-/** Where the partitions of a topic begin and end now; undefined when there is no such topic. */
-export async function rangesOf(
-  kafka: Kafka,
-  brokers: readonly string[],
-  topics: readonly string[],
-): Promise<(readonly OffsetRange[] | undefined)[]> {
-  return await withAdmin(kafka, brokers, async (admin) => {
-    const present = new Set(await admin.listTopics())
-    return await Promise.all(
-      topics.map(async (topic) => {
-        if (!present.has(topic)) return undefined
-        const ends = await admin.fetchTopicOffsets(topic)
-        return ends
-          .map(({ partition, low, high }) => ({ topic, partition, from: Number(low), to: Number(high) }))
-          .sort((a, b) => a.partition - b.partition)
-      }),
-    )
-  })
 }
 
 function keyOf({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
