@@ -231,7 +231,7 @@ function total(counts: ReadonlyMap<string, number>): number {
 
 function noneText({ name }: DeadLetters, { ids, reasons, platform, sinceMs }: Selection): string {
   const isNarrowed = [ids, reasons, platform, sinceMs].some((part) => part !== undefined)
-  return isNarrowed ? `no dead letter in ${name} is meant by this` : `no dead letters in ${name}`
+  return isNarrowed ? `no dead letter in ${name} matches` : `no dead letters in ${name}`
 }
 
 function unknownLetters({ name }: DeadLetters, ids: readonly LetterId[]): MillraceError {

@@ -1,4 +1,4 @@
-import { MillraceError, messageOf } from '../job/errors.ts'
+import { MillraceError } from '../job/errors.ts'
 import { HEADERS, originOf } from '../job/job.ts'
 import type { OutRecord, Publisher, RecordHeaders, SourceRecord } from '../job/record.ts'
 import { onAbort } from '../lib/abort.ts'
@@ -98,38 +98,58 @@ async function sendBatch(
   stopping: AbortSignal,
 ): Promise<void> {
   const atMs = Date.now()
-  const giveUp = new AbortController()
-  const late = () => giveUp.abort(new Error('the batch is not taken'))
-  const timers = [setTimeout(late, BATCH_MS)]
-  const forget = onAbort(stopping, () => timers.push(setTimeout(late, LAST_BATCH_MS)))
-  try {
-    // One call for each: the publisher gathers them in order, and one that is refused takes no other with it.
-    const calls = await Promise.allSettled(
-      batch.map(({ topic, record }) => publisher.publish(topic, [stamped(record, atMs)], giveUp.signal)),
-    )
-    const accepted = batch.filter((_, index) => calls[index]?.status === 'fulfilled')
-    const failures = calls.flatMap((call) => (call.status === 'rejected' ? [call.reason as unknown] : []))
-    const refused = failures.filter(isRefusal).length
-    progress.refused += refused
-    progress.uncertain += batch.length - refused
+  // One call for each: the publisher gathers them in order, and one that is refused takes no other with it.
+  const calls = await inTime(stopping, (signal) =>
+    Promise.allSettled(
+      batch.map(({ topic, record }) => publisher.publish(topic, [stamped(record, atMs)], signal)),
+    ),
+  )
+  const accepted = batch.filter((_, index) => calls[index]?.status === 'fulfilled')
+  const failures = calls.flatMap((call) => (call.status === 'rejected' ? [call.reason as unknown] : []))
+  const refused = failures.filter(isRefusal).length
+  progress.refused += refused
+  progress.uncertain += batch.length - refused
+  if (accepted.length > 0) {
+    // In a time of their own: that one topic takes no records must not make us forget what others took.
     const marks = accepted.flatMap(({ marks, topic }) =>
       marks.map((letter) => markOf(letter, { topic, atMs })),
     )
-    await publisher.publish(marksTopic, marks, giveUp.signal)
+    await inTime(stopping, (signal) => publisher.publish(marksTopic, marks, signal)).catch(explain)
     progress.uncertain -= accepted.length
     for (const { topic } of accepted) progress.sent.set(topic, (progress.sent.get(topic) ?? 0) + 1)
-    const failure = failures.find((reason) => !isRefusal(reason))
-    if (failure !== undefined) throw failure
-  } catch (error) {
-    if (!giveUp.signal.aborted) throw error
-    throw new MillraceError('REPLAY_STUCK', `no records are taken any more (${messageOf(error, 200)})`, {
-      kind: 'service_away',
-      cause: error,
-    })
+  }
+  const failure = failures.find((reason) => !isRefusal(reason))
+  if (failure !== undefined) explain(failure)
+}
+
+/** Runs `work` with a signal that is aborted when it takes too long, which is sooner once we are told to stop. */
+async function inTime<T>(stopping: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const giveUp = new AbortController()
+  const late = () => giveUp.abort(new LateError('not in time'))
+  const timers = [setTimeout(late, BATCH_MS)]
+  const forget = onAbort(stopping, () => timers.push(setTimeout(late, LAST_BATCH_MS)))
+  try {
+    return await work(giveUp.signal)
   } finally {
     forget()
     for (const timer of timers) clearTimeout(timer)
   }
+}
+
+class LateError extends Error {
+  override readonly name = 'LateError'
+}
+
+function explain(error: unknown): never {
+  if (!(error instanceof LateError)) throw error
+  throw new MillraceError(
+    'REPLAY_STUCK',
+    `no records are taken any more: ${BATCH_MS / 1_000} s without an answer`,
+    {
+      kind: 'service_away',
+      cause: error,
+    },
+  )
 }
 
 function isRefusal(error: unknown): boolean {

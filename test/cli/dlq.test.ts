@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { HEADERS } from '../../src/job/job.ts'
 import { headerText, type SourceRecord } from '../../src/job/record.ts'
@@ -12,7 +14,9 @@ const many = (count: number, dead: Omit<Dead, 'offset'>, from = 0): Dead[] =>
 
 async function buried(t: TestContext, kind: Rig['kind'], dead: readonly Dead[]): Promise<Rig | undefined> {
   const rig = await openRig(t, kind)
-  if (rig !== undefined && dead.length > 0) await rig.publish(rig.dead, deadLetters(rig.jobs, dead))
+  if (rig === undefined || dead.length === 0) return rig
+  await rig.publish(rig.dead, deadLetters(rig.jobs, dead))
+  assert.equal(await rig.count(rig.dead), dead.length, 'dead letters to begin with')
   return rig
 }
 
@@ -38,7 +42,7 @@ for (const kind of ['kafka', 'files'] as const) {
       assert.match(list.stdout, /^no dead letters in .*millrace\.dead|^no dead letters in dlq-.*\.dead/)
       const replay = await rig.run('replay', '--reason', 'timeout')
       assert.equal(replay.code, 0, replay.stderr)
-      assert.match(replay.stdout, /^no dead letter in .* is meant by this\n$/)
+      assert.match(replay.stdout, /^no dead letter in .* matches\n$/)
     })
 
     it('lists them by platform and reason, most first, with the newest of each', async (t) => {
@@ -104,7 +108,7 @@ for (const kind of ['kafka', 'files'] as const) {
       assert.deepEqual(await counts('--since', new Date(Date.now() + 60_000).toISOString()), [])
       const none = await rig.run('list', '--platform', 'nobody')
       assert.equal(none.code, 0)
-      assert.match(none.stdout, /is meant by this/)
+      assert.match(none.stdout, /matches/)
     })
 
     it('shows one of them: headers, key, and the value decoded', async (t) => {
@@ -414,6 +418,47 @@ describe('dlq', () => {
     const { code, stdout, stderr } = await command.ended
     assert.equal(code, 0, stderr)
     assert.match(stdout, /2 dead letters, 0 replayed/)
+  })
+
+  it('tells of a letter that its topic does not take, sends the others, and ends with exit code 1', async (t) => {
+    const rig = await buried(t, 'kafka', [
+      { reason: 'timeout', key: Buffer.from('same') },
+      { reason: 'timeout', key: Buffer.from('same'), value: Buffer.alloc(1_500_000, 'x') },
+      { reason: 'timeout', key: Buffer.from('same') },
+    ])
+    if (rig === undefined) return
+    const { code, stdout, stderr } = await rig.run('replay', '--reason', 'timeout')
+    assert.equal(code, 1, stderr)
+    assert.equal(stdout, `2 sent back to ${rig.jobs}, 1 left out: 1 too large for the topic\n`)
+    assert.deepEqual(creators(await rig.read(rig.jobs)), ['c0', 'c2'])
+    assert.match((await rig.run('list')).stdout, /3 dead letters, 2 replayed/)
+  })
+
+  it('without Kafka the next run does what was sent back, as the jobs that they were', async (t) => {
+    const rig = await buried(t, 'files', [])
+    if (rig === undefined) return
+    const run = async (jobs: string) => {
+      const input = join(dirname(rig.config), 'jobs.ndjson')
+      writeFileSync(input, jobs)
+      const env = { MILLRACE_ADMIN__ENABLED: 'false' }
+      const command = new Millrace(['run', '--input', input, '--config', rig.config], { env })
+      t.after(() => command.kill())
+      const { code, stderr } = await command.ended
+      assert.equal(code, 0, stderr)
+    }
+    await run('{"platform":"nobodys","creator_id":"a","job_type":"profile","job_id":"j1"}\nnot json\n')
+    await rig.run('replay', '--reason', 'unknown_platform')
+    await run('')
+    const letters = await rig.read(rig.dead)
+    assert.equal(letters.length, 3)
+    const [first, second] = letters.filter(({ value }) => String(value).includes('nobodys'))
+    for (const name of [HEADERS.originalTopic, HEADERS.originalPartition, HEADERS.originalOffset]) {
+      assert.deepEqual(second!.headers[name], first!.headers[name], name)
+    }
+    assert.deepEqual(second!.value, first!.value)
+    assert.match(headerText(second!.headers, HEADERS.replayOf)!, /^0-\d+$/)
+    const { stdout } = await rig.run('list', '--reason', 'unknown_platform')
+    assert.match(stdout, /nobodys +unknown_platform +2 +1 /)
   })
 
   it('a letter that was sent back for another reason is not sent for an older one', async (t) => {

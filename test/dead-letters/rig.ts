@@ -119,6 +119,13 @@ async function kafkaPlace(broker: string): Promise<Place> {
     { topic: `${name}.retry.30s`, partitions: 1 },
   ]
   await ensureTopics(kafka, brokers, specs, { create: true, log: silent })
+  // A batch for several partitions is sent again as a whole when one of them has no leader yet: then some stand there twice.
+  const answers = (topic: string) =>
+    withAdmin(kafka, brokers, (admin) => admin.fetchTopicOffsets(topic)).then(
+      () => true,
+      () => false,
+    )
+  for (const { topic } of specs) await until(() => answers(topic), `leaders of ${topic}`)
   const publisher = new KafkaPublisher({ brokers }, kafka, silent)
   const count = async (topic: string) => {
     const ends = await withAdmin(kafka, brokers, (admin) => admin.fetchTopicOffsets(topic))
