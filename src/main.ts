@@ -23,7 +23,10 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 try {
   process.exitCode = await program(process.argv.slice(2), {
     env: process.env,
-    stdin: process.stdin,
+    // Only when it is asked for: merely looking opens it.
+    get stdin() {
+      return process.stdin
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     stopping: stopping.signal,

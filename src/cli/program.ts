@@ -4,6 +4,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { parseDuration } from '../config/values.ts'
 import { version } from '../version.ts'
+import type { DlqFilter, DlqReplayOptions } from './dlq.ts'
 import { EXIT } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -95,6 +96,40 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
     .action(async (platform, creatorId, jobType, options) => {
       const { enqueue } = await import('./enqueue.ts')
       exitCode = await enqueue(configOf(options), { platform, creatorId, jobType, ...options }, terminal)
+    })
+
+  const dlq = root.command('dlq').description('dead letters: look at them, and send them back')
+  const narrowed = (command: Command, reason: string) =>
+    withConfig(command)
+      .option('--reason <codes...>', reason)
+      .option('--platform <name>', 'only of this platform')
+      .option('--since <time>', 'given up since then: 2h for two hours ago, or RFC 3339')
+
+  narrowed(dlq.command('list'), 'only with one of these reasons')
+    .description('count them by platform and reason, with the newest of each')
+    .addOption(new Option('--json', 'print one JSON object for each group'))
+    .action(async (options: WithConfig & DlqFilter & { json?: boolean }) => {
+      const { dlqList } = await import('./dlq.ts')
+      exitCode = await dlqList(configOf(options), { ...options, json: options.json === true }, terminal)
+    })
+
+  withConfig(dlq.command('show'))
+    .description('print one of them, with its headers and its value decoded')
+    .argument('<id>', 'partition-offset, such as 3-1207')
+    .addOption(new Option('--json', 'print JSON'))
+    .action(async (id: string, options: WithConfig & { json?: boolean }) => {
+      const { dlqShow } = await import('./dlq.ts')
+      exitCode = await dlqShow(configOf(options), { id, json: options.json === true }, terminal)
+    })
+
+  narrowed(dlq.command('replay'), 'those with one of these reasons')
+    .description('send them back to where they came from, each once')
+    .option('--id <ids...>', 'those with these ids, such as 3-1207')
+    .option('--dry-run', 'say what would be sent, and send nothing')
+    .option('--rate <rate>', 'at most so many a second, such as 50/s')
+    .action(async (options: WithConfig & Omit<DlqReplayOptions, 'dryRun'> & { dryRun?: boolean }) => {
+      const { dlqReplay } = await import('./dlq.ts')
+      exitCode = await dlqReplay(configOf(options), { ...options, dryRun: options.dryRun === true }, terminal)
     })
 
   withConfig(root.command('query'))

@@ -6,6 +6,7 @@ import { StuckError, startDaemon } from '../daemon.ts'
 import { UV_THREADS_DEFAULT } from '../images/pool-size.ts'
 import { createLog } from '../telemetry/log.ts'
 import { EXIT } from './exit.ts'
+import { takeStdin } from './stdin.ts'
 import type { Terminal } from './terminal.ts'
 
 /** `millrace run`: starts the daemon, and stops it in good order when told to, or when a finite input has been worked off. */
@@ -16,9 +17,11 @@ export async function run(config: Config, options: { input?: string }, terminal:
     secrets: secretsOf(config),
   })
   const file = options.input ?? config.intake.file
+  const isStdin = config.kafka === undefined && file === '-'
+  const taken = config.clickhouse === undefined ? takeStdin(isStdin) : undefined
   const daemon = await startDaemon(config, {
     log,
-    input: file === '-' ? { stream: terminal.stdin } : { file: resolve(file) },
+    input: isStdin ? { stream: taken ?? terminal.stdin } : { file: resolve(file) },
     directory: process.cwd(),
     uvThreads: uvThreadsOf(terminal.env),
   })

@@ -1,6 +1,7 @@
 import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { RETRY, translate, within } from '../kafka/client.ts'
+import { coordinatorReady } from '../kafka/coordinator.ts'
 import { fromMessage } from '../kafka/from-message.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Assignments, type Changes } from './assignments.ts'
@@ -45,6 +46,8 @@ export class KafkaSource implements Source {
   #commitNow: EachBatchPayload['commitOffsetsIfNecessary'] | undefined
   #lagTimer: NodeJS.Timeout | undefined
   #refreshing: Promise<void> | undefined
+  /** Aborted by stop, for a start that is under way. */
+  readonly #unwanted = new AbortController()
   #running = false
   #stopping: Promise<void> | undefined
 
@@ -135,6 +138,7 @@ export class KafkaSource implements Source {
 
   async #close(): Promise<void> {
     this.#running = false
+    this.#unwanted.abort(new Error('stopped while starting'))
     clearInterval(this.#lagTimer)
     const closing = Promise.allSettled([this.#consumer.disconnect(), this.#closeAdmin()])
     await within(closing, STOP_TIMEOUT_MS, () => new Error('late')).catch(() => {
@@ -152,10 +156,9 @@ export class KafkaSource implements Source {
 
   async #connect(): Promise<void> {
     await this.#admin.connect()
-    await this.#warmUp()
-    this.#stillWanted()
+    await coordinatorReady(this.#admin, this.#options.groupId, this.#options.topics, this.#unwanted.signal)
     await this.#consumer.connect()
-    this.#stillWanted()
+    this.#unwanted.signal.throwIfAborted()
     await this.#consumer.subscribe({
       topics: [...this.#options.topics],
       fromBeginning: (this.#options.from ?? 'earliest') === 'earliest',
@@ -171,24 +174,6 @@ export class KafkaSource implements Source {
     })
     // Stopped while joining: kafkajs joined nevertheless, so it has to leave again.
     if (this.#stopping !== undefined) await this.#consumer.disconnect()
-  }
-
-  #stillWanted(): void {
-    if (this.#stopping !== undefined) throw new Error('stopped while starting')
-  }
-
-  /** On a fresh broker the group's coordinator is still loading, which can crash a consumer's first join. */
-  async #warmUp(): Promise<void> {
-    for (;;) {
-      try {
-        await this.#admin.fetchOffsets({ groupId: this.#options.groupId, topics: [...this.#options.topics] })
-        return
-      } catch (error) {
-        this.#stillWanted()
-        if (!isLoading(error)) throw error
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-    }
   }
 
   #listen(handlers: SourceHandlers): void {
@@ -291,13 +276,4 @@ export class KafkaSource implements Source {
 
 function named({ topic, partition }: Partition): { topic: string; partitions: number[] } {
   return { topic, partitions: [partition] }
-}
-
-function isLoading(error: unknown): boolean {
-  const type = (error as { type?: unknown }).type ?? (error as { cause?: { type?: unknown } }).cause?.type
-  return (
-    type === 'GROUP_LOAD_IN_PROGRESS' ||
-    type === 'GROUP_COORDINATOR_NOT_AVAILABLE' ||
-    type === 'NOT_COORDINATOR_FOR_GROUP'
-  )
 }

@@ -54,6 +54,7 @@ export function topicSpecsOf(topics: Topics, partitions: number): TopicSpec[] {
       ...topics.retry.map(({ topic }) => topic),
       ...topics.parked.values(),
     ].map((topic) => ({ topic, partitions, config: ROOMY })),
-    { topic: topics.replayed, partitions: 1 },
+    // Compacted: a mark must outlive its dead letter, whatever the retention of either.
+    { topic: topics.replayed, partitions: 1, config: { 'cleanup.policy': 'compact' } },
   ]
 }
