@@ -18,6 +18,11 @@ export interface IntakeOptions {
   readonly dueWaitMsMax?: number
   /** Shares of the topics in what is handed out while there is more than room for. Default 1 each. */
   readonly weights?: Readonly<Record<string, number>>
+  /**
+   * How much of a turn of the event loop handing out may take, ms. Default 3: a fetch may bring thousands of records, and in one
+   * go they would hold up everything else.
+   */
+  readonly handMsMax?: number
   /** Whether a finite run goes on until its waiting retries are done (default), or leaves them to the next run. */
   readonly waitForRetries?: boolean
 }

@@ -12,10 +12,6 @@ import { Room } from './room.ts'
 import { type Partition, partitionKey, type Source, type SourceHandlers } from './source.ts'
 import { Turns } from './turns.ts'
 
-/** A fetch may bring thousands of records: handed out in one go they would hold up everything else. */
-const HAND_MS_MAX = 3
-const HAND_AT_LEAST = 16
-
 /**
  * Takes records from a source, hands them out as deliveries, and commits what is settled.
  *
@@ -32,6 +28,7 @@ export class Intake {
   readonly #spanMax: number
   readonly #commitEveryMs: number
   readonly #dueWaitMsMax: number
+  readonly #handMsMax: number
   readonly #retryTopics: ReadonlySet<string>
   readonly #source: Source
   readonly #metrics: Metrics
@@ -46,7 +43,8 @@ export class Intake {
   readonly #settledWaiters = new Set<() => void>()
   #handlers: IntakeHandlers | undefined
   #handing = false
-  #later: NodeJS.Immediate | undefined
+  #nextTurn: NodeJS.Immediate | undefined
+  #handUntilMs = 0
   #anyPaused = false
   #assigned = false
   #timer: NodeJS.Timeout | undefined
@@ -57,6 +55,7 @@ export class Intake {
     this.#spanMax = options.spanMax ?? 20_000
     this.#commitEveryMs = options.commitEveryMs ?? 1_000
     this.#dueWaitMsMax = options.dueWaitMsMax ?? 6 * 60 * 60 * 1000
+    this.#handMsMax = options.handMsMax ?? 3
     this.#retryTopics = new Set(options.retryTopics)
     this.#turns = new Turns(options.weights ?? {})
     this.#source = parts.source
@@ -166,7 +165,7 @@ export class Intake {
 
   async #stop(): Promise<void> {
     clearInterval(this.#timer)
-    clearImmediate(this.#later)
+    clearImmediate(this.#nextTurn)
     this.hold('stop')
     if (this.#started !== undefined) await this.#committer.commitLast()
     await this.#source.stop()
@@ -220,27 +219,32 @@ export class Intake {
   }
 
   /**
-   * Hands out what waits, in turns, while there is room, for a few milliseconds; the rest in later turns of the event loop. A
-   * settle inside a handler comes back here and is absorbed.
+   * Hands out what waits, in turns, while there is room, for a few milliseconds of each turn of the event loop; what is left
+   * follows in the next ones. A settle inside a handler comes back here and is absorbed.
    */
   #hand(): void {
     if (this.#handing) return
     this.#handing = true
     const nowMs = this.#now()
-    const untilMs = performance.now() + HAND_MS_MAX
-    for (let handed = 1; this.#holds.size === 0 && this.#room.canHand; handed++) {
+    while (this.#holds.size === 0 && this.#room.canHand) {
       const state = this.#turns.next((one) => this.#mayHand(one, nowMs))
-      if (state === undefined) break
+      if (state === undefined || !this.#mayGoOn()) break
       this.#deliver(state, state.shift().record)
-      if (handed % HAND_AT_LEAST === 0 && performance.now() > untilMs) {
-        this.#later ??= setImmediate(() => {
-          this.#later = undefined
-          this.#wake()
-        })
-        break
-      }
     }
     this.#handing = false
+  }
+
+  /** False when this turn of the event loop has handed out for long enough. */
+  #mayGoOn(): boolean {
+    const nowMs = performance.now()
+    if (this.#nextTurn === undefined) {
+      this.#handUntilMs = nowMs + this.#handMsMax
+      this.#nextTurn = setImmediate(() => {
+        this.#nextTurn = undefined
+        if (this.#anyPaused) this.#wake()
+      })
+    }
+    return nowMs < this.#handUntilMs
   }
 
   #mayHand(state: PartitionIntake, nowMs: number): boolean {

@@ -34,7 +34,8 @@ export class Run {
     now: () => number = Date.now,
   ) {
     this.intake = new Intake(
-      { commitEveryMs: 50, ...options },
+      // Handed out at once, so that tests may look at once.
+      { commitEveryMs: 50, handMsMax: Number.POSITIVE_INFINITY, ...options },
       { source, metrics: this.metrics, log: silent, now },
     )
     this.#onDelivery = onDelivery

@@ -173,6 +173,28 @@ describe('intake', () => {
     assert.ok(run.deliveries.length > before)
   })
 
+  it('hands out for a while, lets others go on, and hands out the rest', async () => {
+    let others = 0
+    let handedBefore = 0
+    await using setup = await begin({ handMsMax: 1, jobsMax: 1_000 }, () => {
+      const untilMs = performance.now() + 0.2
+      while (performance.now() < untilMs);
+    })
+    const { source, run } = setup
+    setImmediate(() => {
+      others++
+      handedBefore = run.deliveries.length
+    })
+    source.deliver(jobs, 1, 0, 200)
+    await until(() => run.deliveries.length === 200, 'all of them')
+    assert.equal(others, 1)
+    assert.ok(handedBefore > 0 && handedBefore < 20, `${handedBefore} before anybody else`)
+    assert.deepEqual(
+      run.deliveries.map(({ record: { offset } }) => offset),
+      Array.from({ length: 200 }, (_, n) => n),
+    )
+  })
+
   it('takes turns among the partitions of a topic, however little room there is', async () => {
     await using setup = await begin({ jobsMax: 1 })
     const { source, run } = setup
