@@ -20,7 +20,7 @@ export async function publish(
   records: readonly Written[],
 ): Promise<void> {
   const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', '-H', 'campaign=spring', '-z', 'lz4']
-  const child = spawn(kcat, [...args, '-X', 'enable.idempotence=true'], {
+  const child = spawn(kcat, [...args, '-X', 'enable.idempotence=true', '-X', 'log_level=3'], {
     stdio: ['pipe', 'inherit', 'inherit'],
   })
   child.stdin.end(records.map(({ key, value }) => `${key}\t${value}\n`).join(''))
