@@ -71,10 +71,10 @@ export async function closeBooks(accounts: Accounts): Promise<Books> {
   for (const result of results) {
     const known = byId.get(result.job_id)
     if (known === undefined) byId.set(result.job_id, result)
-    else if (!isDeepStrictEqual(comparable(known), comparable(result)))
-      problems.push(
-        `${result.job_id} has two results: ${JSON.stringify(known)} and ${JSON.stringify(result)}`,
-      )
+    else {
+      const difference = differenceOf(known, result)
+      if (difference !== '') problems.push(`${result.job_id} has different results: ${difference}`)
+    }
   }
   const all = [...byId.values()]
   const count = (matches: (result: ResultMessage) => boolean) => all.filter(matches).length
@@ -145,8 +145,15 @@ export async function jobsWithResult(kcat: string, broker: string, run: string):
   return new Set(results.map(({ payload }) => (JSON.parse(payload) as ResultMessage).job_id)).size
 }
 
-function comparable(result: ResultMessage): unknown {
-  return Object.fromEntries(Object.entries(result).filter(([name]) => !MAY_DIFFER.includes(name)))
+/** Which fields two results of one job do not have in common, with both values; empty when they are the same. */
+function differenceOf(one: ResultMessage, other: ResultMessage): string {
+  const names = new Set([...Object.keys(one), ...Object.keys(other)])
+  for (const name of MAY_DIFFER) names.delete(name)
+  const value = (result: ResultMessage, name: string) => (result as Record<string, unknown>)[name]
+  return [...names]
+    .filter((name) => !isDeepStrictEqual(value(one, name), value(other, name)))
+    .map((name) => `${name} ${JSON.stringify(value(one, name))} and ${JSON.stringify(value(other, name))}`)
+    .join(', ')
 }
 
 /** Each dead job has a letter, with the producer's bytes and headers. */

@@ -1,8 +1,10 @@
-import kafkajs from 'kafkajs'
+import { pino } from 'pino'
+import { createKafkaClient } from '../../src/kafka/client.ts'
 
 /** Records that the group has not committed yet, of all topics that it takes jobs from: jobs, retries and parked ones. */
 export async function uncommitted(broker: string, run: string): Promise<number> {
-  const kafka = new kafkajs.Kafka({ brokers: [broker], logLevel: kafkajs.logLevel.NOTHING })
+  const silent = pino({ level: 'silent' })
+  const kafka = createKafkaClient({ brokers: [broker], clientId: 'millrace-chaos' }, silent)
   const admin = kafka.admin()
   await admin.connect()
   try {

@@ -11,7 +11,7 @@ export interface Planned {
 
 /** Faults lie between these shares of the jobs: the group is at work before the first, and has work after the last. */
 const FROM = 0.04
-const TO = 0.82
+const TO = 0.72
 
 /**
  * Which faults, in which order, when: all from the seed. Kinds come in shuffled rounds, so that none comes a second time before

@@ -23,7 +23,7 @@ const ENDPOINTS = [
 /** `millrace simulate` with those limits, on any free port. */
 export function simulatorArgs(
   limits: RealLimits,
-  options: { seed: number; creators: number; errorRate: number },
+  options: { seed: number; creators: number; errorRate: number; timeScale?: number },
 ): string[] {
   const window = { limit: limits.windowLimit, windowMs: limits.windowMs }
   const enforced = {
@@ -32,10 +32,11 @@ export function simulatorArgs(
     endpoints: Object.fromEntries(ENDPOINTS.map((endpoint) => [endpoint, window])),
     defaultEndpoint: window,
   }
-  const { seed, creators, errorRate } = options
+  const { seed, creators, errorRate, timeScale = 1 } = options
   return [
     ...['simulate', '--port', '0', '--seed', String(seed), '--creators', String(creators)],
-    ...['--error-rate', String(errorRate), '--limits', JSON.stringify(enforced)],
+    ...['--error-rate', String(errorRate), '--time-scale', String(timeScale)],
+    ...['--limits', JSON.stringify(enforced)],
   ]
 }
 
