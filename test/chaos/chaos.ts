@@ -149,6 +149,8 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   const configuration = realConfiguration(addresses, limits, 'empty', {
     kafka: { ...realKafka(id, kafka.address), session_timeout: `${options.sessionMs}ms` },
     drain_deadline: `${DRAIN_MS}ms`,
+    // Every profile has a picture: small ones, so that the cores are left to what this is about.
+    variants: [{ name: 'thumb', width: 96, height: 96, fit: 'cover' }],
     // So that one call in a hundred that fails never makes a job end otherwise than expected.
     fetch: { timeout: '3s', connect_timeout: '3s', read_timeout: '3s', attempts: 8 },
   })

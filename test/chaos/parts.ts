@@ -45,8 +45,8 @@ export async function startParts(folder: string): Promise<Parts> {
   return { kafka, redis, clickhouse, s3, disk, kcat, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
-/** Room for the pictures of 20,000 jobs, three times over. */
-const DISK_SIZE = '192m'
+/** Room for 20,000 jobs, whose small pictures take one or two pages of 4 KiB each, and as much again. */
+const DISK_SIZE = '384m'
 
 /** A small file system in memory, where one may be mounted and the store is ours to place; null elsewhere. */
 function mount(folder: string): { folder: string; unmount: () => void } | null {

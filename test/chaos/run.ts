@@ -8,7 +8,7 @@ const USAGE = `node test/chaos/run.ts [options]
   --jobs <n>      default 20000
   --faults <n>    default 30; every kind comes twice from 26 on
   --daemons <n>   default 3
-  --rate <n>      jobs a second that the limits allow, default 75
+  --rate <n>      jobs a second that the limits allow, default 70
   --logs <dir>    keep the daemons' logs there
   --json          the summary as JSON on standard output, everything else on standard error
 `
@@ -59,7 +59,7 @@ function readArguments(): Omit<ChaosOptions, 'signal' | 'say'> & { json: boolean
         jobs: { type: 'string', default: '20000' },
         faults: { type: 'string', default: '30' },
         daemons: { type: 'string', default: '3' },
-        rate: { type: 'string', default: '75' },
+        rate: { type: 'string', default: '70' },
         logs: { type: 'string' },
         json: { type: 'boolean', default: false },
       },

@@ -52,13 +52,14 @@ export interface RealAddresses {
   readonly upstream: string
 }
 
-/** A daemon's configuration with real parts throughout, as JSON (which is YAML); `over` replaces whole sections. */
+/** A daemon's configuration with real parts throughout, as JSON (which is YAML); `over` replaces whole sections, and the sizes of pictures. */
 export function realConfiguration(
   addresses: RealAddresses,
   limits: RealLimits,
   coldStart: 'empty' | 'full',
-  over: Partial<ConfigInput> = {},
+  over: Partial<ConfigInput> & { variants?: NonNullable<ConfigInput['images']>['variants'] } = {},
 ): string {
+  const { variants, ...sections } = over
   const { run, broker, redis, clickhouse, upstream } = addresses
   const s3 = new URL(addresses.s3)
   const window = { limit: limits.windowLimit, window: `${limits.windowMs}ms` }
@@ -87,10 +88,10 @@ export function realConfiguration(
         },
       ]),
     ),
-    images: { private_hosts: [new URL(upstream).host] },
+    images: { private_hosts: [new URL(upstream).host], ...(variants === undefined ? {} : { variants }) },
     admin: { port: 0 },
     log: { jobs: 'none' },
-    ...over,
+    ...sections,
   }
   return JSON.stringify(configuration)
 }
