@@ -18,7 +18,7 @@ test('jobs are worked off once, and nothing is lost, while daemons and services 
       daemons: 2,
       rate: 28,
       sessionMs: 3_000,
-      calmMs: 1_200,
+      calmMs: 2_000,
       signal: t.signal,
       say: (line) => t.diagnostic(line),
     })

@@ -35,7 +35,7 @@ export interface ChaosOptions {
   readonly rate: number
   /** After which a daemon that does not answer is no member any more. */
   readonly sessionMs: number
-  /** Undisturbed work between a recovery and the next fault, at least; it is also what the rate before a fault is taken from. */
+  /** How long the group has to be at work before a fault counts as recovered from; the rate before the next one is taken from it. */
   readonly calmMs: number
   /** Where daemons' logs are to stay; undefined: nowhere. */
   readonly logs?: string | undefined
@@ -234,7 +234,7 @@ async function suffer(
 ): Promise<Suffered> {
   const { fleet, progress, signal, say } = run
   const beganMs = performance.now()
-  const rateBefore = progress.rateBefore(beganMs, Math.max(run.calmMs, 2_000))
+  const rateBefore = progress.rateBefore(beganMs, run.calmMs)
   const atMs = beganMs - run.startedAtMs
   const named = `${(atMs / 1000).toFixed(1).padStart(6)} s  ${fault.name}${fault.whom === '' ? '' : ` (${fault.whom})`}`
   await fault.do()
@@ -243,7 +243,7 @@ async function suffer(
   await fault.heal()
   const healedMs = performance.now()
   const overMs = fault.overOnceDone ? doneMs : healedMs
-  const recoveredMs = await poll(() => progress.reached(rateBefore / 2, overMs), {
+  const recoveredMs = await poll(() => progress.settled(rateBefore / 2, overMs, run.calmMs), {
     withinMs: RECOVERED_WITHIN_MS,
     everyMs: 100,
     signal,
@@ -252,7 +252,6 @@ async function suffer(
   const lastedMs = healedMs - beganMs
   const lasted = `${(lastedMs / 1000).toFixed(1)} s, recovered after ${(recoveredMs / 1000).toFixed(1)} s`
   say(`${named}: ${lasted}; ${rateBefore.toFixed(0)} results a second before, ${progress.jobs} jobs so far`)
-  await sleep(run.calmMs, undefined, { signal })
   return { name: fault.name, whom: fault.whom, atMs, lastedMs, rateBefore, recoveredMs }
 }
 

@@ -1,6 +1,8 @@
 import { highWatermarks } from '../services/kafka-watermarks.ts'
 
-export const STEP_MS = 500
+const STEP_MS = 500
+/** Steps that a rate is taken over. */
+const SPAN_STEPS = 4
 
 interface Sample {
   readonly atMs: number
@@ -41,16 +43,20 @@ export class Progress implements Disposable {
   }
 
   /**
-   * How long after `fromMs` the group was at `rate` again, over two steps so that one batch is not taken for it: the time until
-   * the first of the two began. Undefined when it was not yet.
+   * How long after `fromMs` the group was at `rate` again and stayed there for `calmMs`: results come in batches of a second,
+   * so it is looked at over two, and the time is when the first of those began. Undefined while that is not so.
    */
-  reached(rate: number, fromMs: number): number | undefined {
+  settled(rate: number, fromMs: number, calmMs: number): number | undefined {
     const after = this.#samples.filter((sample) => sample.atMs >= fromMs)
-    const first = after.find((sample, i) => {
-      const second = after[i + 2]
-      return second !== undefined && perSecond(sample, second) >= rate
-    })
-    return first === undefined ? undefined : first.atMs - fromMs
+    let since: number | undefined
+    for (const [i, first] of after.entries()) {
+      const last = after[i + SPAN_STEPS]
+      if (last === undefined) break
+      if (perSecond(first, last) < rate) since = undefined
+      else since ??= first.atMs
+    }
+    if (since === undefined || after.at(-1)!.atMs - since < calmMs) return undefined
+    return since - fromMs
   }
 
   [Symbol.dispose](): void {
