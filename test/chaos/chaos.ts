@@ -234,7 +234,8 @@ async function suffer(
 ): Promise<Suffered> {
   const { fleet, progress, signal, say } = run
   const beganMs = performance.now()
-  const rateBefore = progress.rateBefore(beganMs, run.calmMs)
+  // What an earlier fault has held up comes all at once: no more than the limits sustain is what there is to come back to.
+  const rateBefore = Math.min(run.rate, progress.rateBefore(beganMs, run.calmMs))
   const atMs = beganMs - run.startedAtMs
   const named = `${(atMs / 1000).toFixed(1).padStart(6)} s  ${fault.name}${fault.whom === '' ? '' : ` (${fault.whom})`}`
   await fault.do()
