@@ -20,6 +20,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
+/** What is flushed at the end, a log line to a slow pipe say, has this long. */
+const EXIT_WITHIN_MS = 1_000
+
 try {
   process.exitCode = await program(process.argv.slice(2), {
     env: process.env,
@@ -31,6 +34,9 @@ try {
     stderr: process.stderr,
     stopping: stopping.signal,
   })
+  // Everything is closed by now. A library may still hold a socket of a server that died on it (kafkajs loses track of some),
+  // which would keep the process until that server closes it, and have a supervisor kill what has ended in good order.
+  setTimeout(() => process.exit(), EXIT_WITHIN_MS).unref()
 } catch (error) {
   const { text, code } = failure(error)
   // Explicitly: what was being tried when it failed (a client that reconnects, say) would keep the process for seconds.

@@ -208,7 +208,12 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
     .option('--missing <share>', 'creators that are not there', share, 0.01)
     .option('--private <share>', 'creators that are private', share, 0.01)
     .option('--broken <share>', 'replies that are not what was promised', share, 0)
-    .option('--time-scale <n>', 'how much faster than life creators grow', whole(1, 1_000_000), 1)
+    .option(
+      '--time-scale <n>',
+      'how much faster than life creators grow; 0: not at all',
+      whole(0, 1_000_000),
+      1,
+    )
     .option('--limits <json>', 'what it enforces, or `open`; default: the published limits')
     .action(async (options) => {
       const { simulate } = await import('./simulate.ts')

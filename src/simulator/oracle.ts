@@ -44,6 +44,8 @@ export interface OracleReport {
   readonly levels: readonly LevelReport[]
   readonly byStatus: Readonly<Record<string, number>>
   readonly byEndpoint: Readonly<Record<string, number>>
+  /** Replies that were written, by `platform/endpoint` and status. Arrivals without one: their callers had gone. */
+  readonly answered: Readonly<Record<string, Readonly<Record<string, number>>>>
   /** Faults by kind: error, throttle, html, truncated, error_body, empty, torn. */
   readonly injected: Readonly<Record<string, number>>
 }
@@ -102,6 +104,7 @@ export class Oracle {
   }
   #byStatus = new Map<number, number>()
   #byEndpoint = new Map<string, number>()
+  #answered = new Map<string, Map<number, number>>()
   #injected = new Map<string, number>()
   #arrivals = 0
   #admitted = 0
@@ -169,8 +172,16 @@ export class Oracle {
     this.#inFlight -= 1
   }
 
-  answered(status: number): void {
+  answered(platform: Played, endpoint: string | undefined, status: number): void {
     increment(this.#byStatus, status)
+    if (endpoint === undefined) return
+    const name = `${platform}/${endpoint}`
+    let byStatus = this.#answered.get(name)
+    if (byStatus === undefined) {
+      byStatus = new Map()
+      this.#answered.set(name, byStatus)
+    }
+    increment(byStatus, status)
   }
 
   injected(what: string): void {
@@ -215,6 +226,7 @@ export class Oracle {
     for (const watched of this.#levels.values()) watched.forget()
     this.#byStatus = new Map()
     this.#byEndpoint = new Map()
+    this.#answered = new Map()
     this.#injected = new Map()
     this.#arrivals = 0
     this.#admitted = 0
@@ -262,6 +274,9 @@ export class Oracle {
       }),
       byStatus: Object.fromEntries(this.#byStatus),
       byEndpoint: Object.fromEntries(this.#byEndpoint),
+      answered: Object.fromEntries(
+        [...this.#answered].map(([name, byStatus]) => [name, Object.fromEntries(byStatus)]),
+      ),
       injected: Object.fromEntries(this.#injected),
     }
   }

@@ -36,6 +36,15 @@ export function createSimulator(options: Partial<SimulatorOptions> = {}): Simula
   return new PlayedPlatforms(completeOptions(options))
 }
 
+/** How one call is going to be answered. */
+interface Answering {
+  readonly player: Player
+  readonly refusal: PlayedReply | undefined
+  readonly fault: Fault | undefined
+  readonly ask: () => PlayedReply
+  readonly answered: (status: number) => void
+}
+
 class PlayedPlatforms implements Simulator {
   readonly #options: SimulatorOptions
   readonly #oracle: Oracle
@@ -156,7 +165,8 @@ class PlayedPlatforms implements Simulator {
       const reply = () => {
         this.#oracle.leave()
         if (this.#options.rateHeaders && platform === 'tiktok') this.#tell(response, platform, endpoint)
-        this.#reply(response, player, refusal, fault, ask)
+        const answered = (status: number) => this.#oracle.answered(platform, endpoint, status)
+        this.#reply(response, { player, refusal, fault, ask, answered })
       }
       if (delayMs === 0) reply()
       else setTimeout(reply, delayMs)
@@ -189,45 +199,42 @@ class PlayedPlatforms implements Simulator {
     }
   }
 
-  #reply(
-    response: ServerResponse,
-    player: Player,
-    refusal: PlayedReply | undefined,
-    fault: Fault | undefined,
-    ask: () => PlayedReply,
-  ): void {
+  #reply(response: ServerResponse, { player, refusal, fault, ask, answered }: Answering): void {
     if (response.destroyed) return
+    const send = (reply: PlayedReply) => {
+      answered(reply.status)
+      this.#send(response, reply)
+    }
     if (refusal !== undefined) {
-      this.#send(response, refusal)
+      send(refusal)
       return
     }
     switch (fault) {
       case undefined:
-        this.#send(response, ask())
+        send(ask())
         break
       case 'error':
-        this.#send(response, player.failure())
+        send(player.failure())
         break
       case 'throttle':
-        this.#send(response, player.throttle(this.#faults.throttleMs, null))
+        send(player.throttle(this.#faults.throttleMs, null))
         break
       case 'torn':
+        answered(200)
         this.#tear(response, ask().body)
         break
       default:
-        this.#send(response, broken(fault, player, ask))
+        send(broken(fault, player, ask))
     }
   }
 
   /** Promises a whole body and ends the connection in the middle of it. */
   #tear(response: ServerResponse, body: string): void {
-    this.#oracle.answered(200)
     response.writeHead(200, { 'content-type': JSON_TYPE, 'content-length': body.length })
     response.write(body.slice(0, body.length >> 1), () => response.destroy())
   }
 
   #send(response: ServerResponse, reply: PlayedReply): void {
-    this.#oracle.answered(reply.status)
     const headers = ['content-length', String(reply.body.length), ...(reply.headers ?? [])]
     if (!headers.includes('content-type')) headers.push('content-type', JSON_TYPE)
     response.writeHead(reply.status, headers)

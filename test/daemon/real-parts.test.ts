@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,96 +7,23 @@ import { CreateBucketCommand, GetObjectCommand, S3Client } from '@aws-sdk/client
 import { createClient } from '@clickhouse/client'
 import sharp from 'sharp'
 import type { ResultMessage } from '../../src/job/outcome.ts'
-import { creatorIds, type Fate } from '../../src/simulator/creators.ts'
-import { DEFAULT_CREDENTIALS, PLAYED } from '../../src/simulator/options.ts'
 import type { OracleReport } from '../../src/simulator/oracle.ts'
 import { need } from '../need.ts'
+import { publish, readTopic } from './kafka-topics.ts'
 import { Millrace } from './process.ts'
+import { type RealLimits, realConfiguration, simulatorArgs } from './real-configuration.ts'
+import { realJobs } from './real-jobs.ts'
 
 const JOBS = 2000
 const SEED = 11
-/** Some of each kind among the jobs; each must end as it should. */
-const MALFORMED_EVERY = 50
-const MISSING_EVERY = 40
-const PICTURES_EVERY = 25
+const CREATORS = 10_000
 
 /** Wide enough to be done in half a minute, narrow enough to be what decides it. */
-const LIMITS = {
+const LIMITS: RealLimits = {
   global: { rate: 110, burst: 150 },
-  platforms: Object.fromEntries(PLAYED.map((platform) => [platform, { rate: 40, burst: 60 }])),
+  platform: { rate: 40, burst: 60 },
   windowMs: 2_000,
   windowLimit: 76,
-}
-
-interface Sent {
-  readonly key: string
-  readonly value: string
-  readonly expected: 'done' | 'malformed' | 'not_found'
-  readonly id: string | null
-  readonly platform: string
-  readonly creator: string
-}
-
-function jobs(run: string): Sent[] {
-  const of = (platform: (typeof PLAYED)[number], fate: Fate, count: number) =>
-    creatorIds(platform, SEED, count, { fate, creators: 10_000 })
-  const known = new Map(PLAYED.map((platform) => [platform, of(platform, 'public', JOBS)]))
-  const missing = new Map(PLAYED.map((platform) => [platform, of(platform, 'missing', JOBS / MISSING_EVERY)]))
-  return Array.from({ length: JOBS }, (_, index) => {
-    const platform = PLAYED[index % PLAYED.length]!
-    const id = `${run}-${index}`
-    const isMissing = index % MISSING_EVERY === 7
-    const creator = isMissing
-      ? missing.get(platform)![Math.floor(index / MISSING_EVERY)]!
-      : known.get(platform)![index]!
-    const value = JSON.stringify({
-      platform,
-      creator_id: creator,
-      job_type: index % PICTURES_EVERY === 3 ? 'full_profile_scrape' : 'profile',
-      priority: 1 + (index % 10),
-      job_id: id,
-      params: index % PICTURES_EVERY === 3 ? { pictures_max: 1 } : {},
-    })
-    const key = `${platform}:${creator}`
-    if (index % MALFORMED_EVERY === 1) {
-      return { key, value: value.slice(0, -2), expected: 'malformed', id: null, platform, creator }
-    }
-    return { key, value, expected: isMissing ? 'not_found' : 'done', id, platform, creator }
-  })
-}
-
-/** Publishes with kcat, a producer that is not ours: keys, headers, lz4. */
-async function publish(kcat: string, broker: string, topic: string, sent: readonly Sent[]): Promise<void> {
-  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', '-H', 'campaign=spring', '-z', 'lz4']
-  const child = spawn(kcat, args, { stdio: ['pipe', 'inherit', 'inherit'] })
-  child.stdin.end(sent.map(({ key, value }) => `${key}\t${value}\n`).join(''))
-  const [code] = await once(child, 'exit')
-  assert.equal(code, 0)
-}
-
-interface Read {
-  readonly payload: string
-  readonly headers: Record<string, string>
-}
-
-/** Everything in a topic so far, read by kcat. */
-async function readTopic(kcat: string, broker: string, topic: string): Promise<Read[]> {
-  const child = spawn(kcat, ['-C', '-b', broker, '-t', topic, '-o', 'beginning', '-e', '-q', '-J'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let text = ''
-  child.stdout.setEncoding('utf8').on('data', (part: string) => {
-    text += part
-  })
-  await once(child, 'close')
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const { payload, headers = [] } = JSON.parse(line) as { payload: string; headers?: string[] }
-      const pairs = Array.from({ length: headers.length / 2 }, (_, i) => [headers[2 * i], headers[2 * i + 1]])
-      return { payload, headers: Object.fromEntries(pairs) as Record<string, string> }
-    })
 }
 
 async function until<T>(what: string, timeoutMs: number, look: () => Promise<T | null>): Promise<T> {
@@ -142,24 +67,7 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
   t.after(() => rmSync(folder, { recursive: true, force: true }))
 
   // The upstream, in a process of its own, enforcing what the daemons have to keep.
-  const endpoints = [
-    'instagram/user_profile',
-    'instagram/user_media',
-    'youtube/channel',
-    'youtube/videos',
-    'tiktok/user_info',
-  ]
-  const window = { limit: LIMITS.windowLimit, windowMs: LIMITS.windowMs }
-  const simulator = new Millrace([
-    ...['simulate', '--port', '0', '--seed', String(SEED), '--creators', '10000', '--error-rate', '0.01'],
-    '--limits',
-    JSON.stringify({
-      global: LIMITS.global,
-      platforms: LIMITS.platforms,
-      endpoints: Object.fromEntries(endpoints.map((endpoint) => [endpoint, window])),
-      defaultEndpoint: window,
-    }),
-  ])
+  const simulator = new Millrace(simulatorArgs(LIMITS, { seed: SEED, creators: CREATORS, errorRate: 0.01 }))
   t.after(() => simulator.kill())
   const [upstream = ''] = await simulator.says(/http:\/\/[\d.:]+/)
 
@@ -179,72 +87,13 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
     await database.close()
   })
 
-  const configured = { limit: window.limit, window: `${window.windowMs}ms` }
-  writeFileSync(
-    join(folder, 'millrace.yaml'),
-    JSON.stringify({
-      data: join(folder, 'data'),
-      kafka: {
-        brokers: [broker],
-        group: run,
-        topics: [`${run}.jobs`],
-        results_topic: `${run}.results`,
-        dead_topic: `${run}.dead`,
-        retry_topic_prefix: `${run}.retry.`,
-        create_topics: true,
-        partitions: 6,
-        session_timeout: '6s',
-        heartbeat_interval: '500ms',
-        rebalance_timeout: '10s',
-      },
-      redis: { url: redis, key_prefix: run },
-      clickhouse: { url: clickhouse, database: run },
-      store: {
-        kind: 's3',
-        bucket,
-        endpoint: address.origin,
-        access_key_id: address.username,
-        secret_access_key: address.password,
-      },
-      limits: {
-        global: LIMITS.global,
-        platforms: LIMITS.platforms,
-        endpoints: Object.fromEntries(
-          PLAYED.map((platform) => [
-            platform,
-            Object.fromEntries(
-              endpoints
-                .filter((one) => one.startsWith(`${platform}/`))
-                .map((one) => [one.split('/')[1], configured]),
-            ),
-          ]),
-        ),
-        default_endpoint: configured,
-        jitter: '1s',
-        latency: '100ms',
-        quotas: { tiktok: false, youtube: false },
-        cold_start: 'full',
-      },
-      fetch: { timeout: '5s', read_timeout: '5s' },
-      retry: { delays: ['1s', '5s'], base: '200ms' },
-      platforms: Object.fromEntries(
-        PLAYED.map((platform) => [
-          platform,
-          {
-            origin: `${upstream}/${platform}`,
-            private_origin: true,
-            credentials: DEFAULT_CREDENTIALS[platform],
-          },
-        ]),
-      ),
-      images: { private_hosts: [new URL(upstream).host] },
-      admin: { port: 0 },
-      log: { jobs: 'none' },
-    }),
-  )
+  const addresses = { run, broker, redis, clickhouse, s3, upstream }
+  writeFileSync(join(folder, 'millrace.yaml'), realConfiguration(addresses, LIMITS, 'full'))
   const [first, second] = await Promise.all([start(t, folder), start(t, folder)])
 
-  const sent = jobs(run)
+  // Some of each kind among the jobs; each must end as it should.
+  const every = { malformedEvery: 50, missingEvery: 40, picturesEvery: 25 }
+  const sent = realJobs({ run, jobs: JOBS, seed: SEED, creators: CREATORS, ...every })
   const startedAtMs = Date.now()
   await publish(kcat, broker, `${run}.jobs`, sent)
 

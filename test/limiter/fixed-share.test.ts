@@ -8,7 +8,7 @@ import { type LimitPlan, settlingMs } from '../../src/limiter/plan.ts'
 import type { ColdStart } from '../../src/limiter/question.ts'
 import { type MembershipOptions, Questions } from '../../src/limiter/questions.ts'
 import { apply, emptyState, type LimiterState } from '../../src/limiter/state.ts'
-import { generator } from './fleet.ts'
+import { generator } from '../generator.ts'
 import { type Arrival, utilisation, violations } from './oracle.ts'
 import { demand, metrics, SILENT, want } from './sample.ts'
 

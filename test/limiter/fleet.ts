@@ -1,6 +1,7 @@
 import type { Demand, Grant } from '../../src/job/permit.ts'
 import { Arrivals } from '../../src/pipeline/arrivals.ts'
 import { Patience, tick } from '../../src/pipeline/patience.ts'
+import { generator } from '../generator.ts'
 import type { Arrival } from './oracle.ts'
 
 /**
@@ -281,16 +282,5 @@ class Agenda {
     const one = heap[a]!
     heap[a] = heap[b]!
     heap[b] = one
-  }
-}
-
-/** Uniform in [0, 1); mulberry32, so that a failing run can be repeated. */
-export function generator(seed: number): () => number {
-  let a = seed >>> 0
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
   }
 }

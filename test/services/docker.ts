@@ -47,7 +47,7 @@ export interface ContainerOptions {
  */
 export function containerPlan(
   options: ContainerOptions,
-): Required<Pick<Plan, 'command' | 'args' | 'prepare' | 'end' | 'cleanUp'>> {
+): Required<Pick<Plan, 'command' | 'args' | 'prepare' | 'end' | 'hold' | 'cleanUp'>> {
   const name = `millrace-test-${randomBytes(6).toString('hex')}`
   let forget = () => {}
   return {
@@ -66,6 +66,9 @@ export function containerPlan(
     async end(signal) {
       const args = signal === 'SIGKILL' ? ['kill', name] : ['stop', '--time', '10', name]
       await tryCommand('docker', args, { withinMs: 30_000 })
+    },
+    async hold(frozen) {
+      await tryCommand('docker', [frozen ? 'pause' : 'unpause', name], { withinMs: 30_000 })
     },
     async cleanUp() {
       await tryCommand('docker', ['rm', '--force', '--volumes', name], { withinMs: 30_000 })

@@ -13,10 +13,11 @@ const listed = {
   folder: new Set<string>(),
   container: new Set<string>(),
   users: new Set<string>(),
+  mount: new Set<string>(),
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const match = /^([+-])(pid|folder|container|users) (.+)$/.exec(line)
+  const match = /^([+-])(pid|folder|container|users|mount) (.+)$/.exec(line)
   if (match === null) continue
   const set = listed[match[2] as keyof typeof listed]
   if (match[1] === '+') set.add(match[3]!)
@@ -36,6 +37,7 @@ if (listed.container.size > 0) {
     timeout: 30_000,
   })
 }
+for (const folder of listed.mount) spawnSync('umount', ['--lazy', folder], { stdio: 'ignore' })
 // A process that was just killed may still be writing.
 for (const folder of listed.folder)
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })

@@ -38,6 +38,12 @@ export function removeContainerWithUs(name: string): () => void {
   return () => tell(`-container ${name}`)
 }
 
+/** Unmounts what is mounted there when only SIGKILL ended us; a normal end has done so itself. */
+export function unmountWithUs(folder: string): () => void {
+  tell(`+mount ${folder}`)
+  return () => tell(`-mount ${folder}`)
+}
+
 /** Kills, when we end by SIGKILL, every process whose temporary folder is `folder`: all descendants of a test run. */
 export function killUsersOf(folder: string): void {
   tell(`+users ${folder}`)

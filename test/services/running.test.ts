@@ -80,6 +80,30 @@ test('a program that ignores SIGTERM is stopped by force, and stopping twice is 
   await assert.rejects(service.restart(), /cannot restart/)
 })
 
+test('a frozen service takes connections and answers none, goes on when thawed, and can be stopped while frozen', {
+  skip: process.platform === 'win32',
+}, async (t) => {
+  const script = (port: number) =>
+    `require('node:http').createServer((_, r) => r.end('here')).listen(${port}, '127.0.0.1', () => console.log('up'))`
+  const service = await startService(FOUND, {
+    ports: 1,
+    plan: (_folder, [port]) => ({ ...tinyServer(port!), args: ['-e', script(port!)] }),
+  })
+  t.after(() => service.stop())
+  const ask = async (withinMs: number) =>
+    (await fetch(`http://${service.address}/`, { signal: AbortSignal.timeout(withinMs) })).text()
+  assert.equal(await ask(10_000), 'here')
+  await service.freeze()
+  await assert.rejects(ask(300), { name: 'TimeoutError' })
+  await service.thaw()
+  assert.equal(await ask(10_000), 'here')
+  const { pid } = service
+  await service.freeze()
+  await service.stop()
+  assert.equal(service.pid, undefined)
+  assert.throws(() => process.kill(pid!, 0), { code: 'ESRCH' })
+})
+
 test('what a process started dies with it, even by SIGKILL, and its folders go', {
   timeout: 60_000,
 }, async (t) => {

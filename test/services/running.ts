@@ -23,6 +23,12 @@ export interface Running extends AsyncDisposable {
   stop(): Promise<void>
   /** Ends it by SIGKILL, as a crash would. Its folder stays, for `restart`. */
   kill(): Promise<void>
+  /** Stops its process where it is (SIGSTOP): connections stay and nothing answers. `thaw`, `kill` and `stop` end that. */
+  freeze(): Promise<void>
+  /** Lets it go on (SIGCONT). Harmless when it is not frozen. */
+  thaw(): Promise<void>
+  /** The process that `freeze` stops; a container's is out of reach. Undefined when none runs. */
+  readonly pid: number | undefined
   /** Starts it again on the same folder and port, ending it first if it runs. Resolves when it answers. */
   restart(): Promise<void>
 }
@@ -47,6 +53,8 @@ export interface Plan {
   readonly stopWithinMs: number
   /** Instead of a signal to the process: a container is ended by its engine. */
   end?(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /** Instead of SIGSTOP and SIGCONT. */
+  hold?(frozen: boolean): Promise<void>
   /** After the last end. */
   cleanUp?(): Promise<void>
 }
@@ -87,6 +95,7 @@ class OwnService implements Running {
   #child: ChildProcess | undefined
   #untie: () => void = () => {}
   #output = ''
+  #frozen = false
   #stopped: Promise<void> | undefined
   readonly #endBefore: (() => unknown)[] = []
 
@@ -122,6 +131,23 @@ class OwnService implements Running {
 
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
+  }
+
+  get pid(): number | undefined {
+    const child = this.#child
+    const runs = child !== undefined && child.exitCode === null && child.signalCode === null
+    return runs && this.#plan.end === undefined ? child.pid : undefined
+  }
+
+  async freeze(): Promise<void> {
+    this.#frozen = true
+    await this.#hold(true)
+  }
+
+  async thaw(): Promise<void> {
+    if (!this.#frozen) return
+    this.#frozen = false
+    await this.#hold(false)
   }
 
   async restart(): Promise<void> {
@@ -187,6 +213,8 @@ class OwnService implements Running {
   async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     const child = this.#child
     if (child === undefined || child.pid === undefined) return
+    // A frozen process hears SIGTERM only once it goes on, and an engine may refuse to end a paused container.
+    await this.thaw()
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, 'exit')
       await this.#signal(child.pid, signal)
@@ -195,6 +223,11 @@ class OwnService implements Running {
       clearTimeout(timer)
     }
     this.#untie()
+  }
+
+  async #hold(frozen: boolean): Promise<void> {
+    if (this.#plan.hold !== undefined) await this.#plan.hold(frozen)
+    else if (this.pid !== undefined) process.kill(this.pid, frozen ? 'SIGSTOP' : 'SIGCONT')
   }
 
   async #signal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {

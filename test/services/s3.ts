@@ -34,15 +34,20 @@ export async function findS3(): Promise<Found> {
   }
 }
 
+export interface S3Options {
+  /** Where objects are kept, which must exist; for a disk that can be filled. Default: the service's own folder. Not with docker. */
+  readonly data?: string
+}
+
 /** Starts an empty store of one's own, without buckets. `address` is `http://testkey:testsecret12@127.0.0.1:<port>`. */
-export async function startS3(): Promise<Running> {
+export async function startS3(options: S3Options = {}): Promise<Running> {
   const found = await findS3()
   return startService(found, {
     ports: 1,
     plan(folder, [port]) {
       const keys = { ROOT_ACCESS_KEY: S3_KEYS.accessKey, ROOT_SECRET_KEY: S3_KEYS.secretKey }
       const base = found.how === 'docker' ? '/tmp' : folder
-      const [data, iam] = [join(base, 'data'), join(base, 'iam')]
+      const [data, iam] = [options.data ?? join(base, 'data'), join(base, 'iam')]
       const listen = found.how === 'docker' ? `:${port}` : `127.0.0.1:${port}`
       // Without --iam-dir an unknown key is answered 404 instead of 403.
       const args = [

@@ -48,6 +48,20 @@ test('utilisation is what was admitted over what the rate sustains', () => {
   assert.equal(level.lastArrivalMs, 1_010_000)
 })
 
+test('replies are counted by endpoint and status', () => {
+  const oracle = new Oracle({ platforms: {}, endpoints: {} }, 0)
+  for (const status of [200, 200, 500]) oracle.answered('youtube', 'channel', status)
+  oracle.answered('tiktok', 'user_info', 404)
+  oracle.answered('tiktok', undefined, 404)
+  assert.deepEqual(oracle.report().answered, {
+    'youtube/channel': { 200: 2, 500: 1 },
+    'tiktok/user_info': { 404: 1 },
+  })
+  assert.deepEqual(oracle.report().byStatus, { 200: 2, 404: 2, 500: 1 })
+  oracle.reset()
+  assert.deepEqual(oracle.report().answered, {})
+})
+
 test('a reset forgets the counts and remembers what was used', () => {
   const oracle = new Oracle(LIMITS, 0)
   for (let call = 0; call < 4; call += 1) oracle.arrive('youtube', 'channel', 0)

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+
+export interface Written {
+  readonly key: string
+  readonly value: string
+}
+
+export interface Read {
+  readonly payload: string
+  readonly headers: Record<string, string>
+}
+
+/** Publishes with kcat, a producer that is not ours: keys, headers, lz4; idempotent, so that nothing is published twice. */
+export async function publish(
+  kcat: string,
+  broker: string,
+  topic: string,
+  records: readonly Written[],
+): Promise<void> {
+  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', '-H', 'campaign=spring', '-z', 'lz4']
+  const child = spawn(kcat, [...args, '-X', 'enable.idempotence=true', '-X', 'log_level=3'], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  })
+  child.stdin.end(records.map(({ key, value }) => `${key}\t${value}\n`).join(''))
+  const [code] = await once(child, 'exit')
+  assert.equal(code, 0)
+}
+
+/** Everything in a topic so far, read by kcat. */
+export async function readTopic(kcat: string, broker: string, topic: string): Promise<Read[]> {
+  const child = spawn(kcat, ['-C', '-b', broker, '-t', topic, '-o', 'beginning', '-e', '-q', '-J'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let text = ''
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    text += part
+  })
+  await once(child, 'close')
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const { payload, headers = [] } = JSON.parse(line) as { payload: string; headers?: string[] }
+      const pairs = Array.from({ length: headers.length / 2 }, (_, i) => [headers[2 * i], headers[2 * i + 1]])
+      return { payload, headers: Object.fromEntries(pairs) as Record<string, string> }
+    })
+}
