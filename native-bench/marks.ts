@@ -3,8 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { Job } from '../src/job/job.ts'
-import { type Marks, markOf } from '../src/job/mark.ts'
+import type { Marks } from '../src/job/mark.ts'
 import { FileMarks } from '../src/marks/file-marks.ts'
 import { RedisMarks } from '../src/marks/redis-marks.ts'
 import { createLog } from '../src/telemetry/log.ts'
@@ -30,19 +29,7 @@ const contestants: readonly [string, Marks][] = [
 ]
 for (const [, marks] of contestants) await marks.start()
 
-function job(): Job {
-  return {
-    ...{
-      id: randomUUID(),
-      platform: 'youtube',
-      creatorId: '@nasa',
-      type: 'full_profile_scrape',
-      priority: 5,
-    },
-    ...{ requestedAtMs: 1_700_000_000_000, expiresAtMs: 1_900_000_000_000, params: {}, extra: {} },
-    ...{ attempts: 0, throttled: 0, parkedAtMs: undefined, replayOf: '', traceparent: undefined },
-  }
-}
+const job = () => `youtube:${randomUUID()}:digest`
 
 /** A result as they are: a profile, and with so many posts. */
 function result(posts: number): Buffer {
@@ -96,7 +83,7 @@ try {
     const client = new Redis(server.address)
     const one = job()
     await contestants[0]![1].end(one, ended, never)
-    console.log(`  a mark takes ${await client.memory('USAGE', `bench:ended:${markOf(one)}`)} bytes in Redis`)
+    console.log(`  a mark takes ${await client.memory('USAGE', `bench:ended:${one}`)} bytes in Redis`)
     client.disconnect()
   }
 } finally {

@@ -4,8 +4,10 @@ import { headerText, type SourceRecord } from './record.ts'
 /** A day: how long a job is worth doing when its producer does not say. */
 const EXPIRES_AFTER_MS = 24 * 60 * 60 * 1000
 
-/** What the tables can hold: 32 bits of seconds. */
-const instant = z.iso.datetime({ offset: true }).refine((text) => {
+const instant = z.iso.datetime({ offset: true })
+
+/** One that the tables can hold: 32 bits of seconds. */
+const logicalTime = instant.refine((text) => {
   const ms = Date.parse(text)
   return ms >= 0 && ms <= 4_294_967_295_000
 }, 'expected a moment between 1970 and 2106')
@@ -29,7 +31,7 @@ export const jobSchema = z
     job_type: name(64).describe('What the adapter offers, e.g. full_profile_scrape, profile, media.'),
     priority: z.int().min(1).max(10).default(5).describe('10 first; old jobs age upwards, none starves.'),
     job_id: name(200).optional().describe('Default: derived from topic, partition and offset.'),
-    requested_at: instant
+    requested_at: logicalTime
       .optional()
       .describe("RFC 3339. Default: the record's timestamp. It is the rows' logical time."),
     expires_at: instant

@@ -1,22 +1,23 @@
 import { createHash } from 'node:crypto'
-import type { Job } from './job.ts'
+import { type Job, originOf } from './job.ts'
+import type { SourceRecord } from './record.ts'
 
 /**
- * What is known of jobs beyond the process that did them. A mark is kept for a while and then forgotten; one that is lost
- * costs a repetition, never a job.
+ * What is known of jobs beyond the process that did them, each by its name (`markOf`). A mark is kept for a while and then
+ * forgotten; one that is lost costs a repetition, never a job.
  */
 export interface Marks {
   /** The result with which a job ended, byte for byte, or null when it is not known to have ended. */
-  ended(job: Job, signal: AbortSignal): Promise<Buffer | null>
+  ended(name: string, signal: AbortSignal): Promise<Buffer | null>
   /**
    * Notes how a job ended, unless that is known already. Resolves with the result that stands: of several daemons that end
    * the same job, all get the first one's.
    */
-  end(job: Job, result: Buffer, signal: AbortSignal): Promise<Buffer>
-  /** Which job scraped this creator last, as `markOf` names it, if that is remembered still. */
+  end(name: string, result: Buffer, signal: AbortSignal): Promise<Buffer>
+  /** The name of the job that scraped this creator last, if that is remembered still. */
   scrapedBy(scraped: Scraped, signal: AbortSignal): Promise<string | null>
-  /** Notes that a job has scraped a creator, for so many ms. */
-  scraped(scraped: Scraped, job: Job, keepMs: number, signal: AbortSignal): Promise<void>
+  /** Notes that the job of that name has scraped a creator, for so many ms. */
+  scraped(scraped: Scraped, name: string, keepMs: number, signal: AbortSignal): Promise<void>
   start(): Promise<void>
   stop(): Promise<void>
 }
@@ -36,6 +37,12 @@ export interface Scraped {
 export function markOf(job: Job): string {
   const rest = JSON.stringify([job.creatorId, job.type, job.requestedAtMs, job.replayOf])
   return `${job.platform}:${job.id}:${createHash('sha256').update(rest).digest('base64url').slice(0, 12)}`
+}
+
+/** The name of a record that is no job: its first place. */
+export function markOfRecord(record: SourceRecord): string {
+  const { topic, partition, offset, timestampMs } = originOf(record)
+  return `record:${topic}-${partition}-${offset}:${timestampMs}`
 }
 
 /** The name under which a creator's last scrape is noted. */

@@ -1,7 +1,6 @@
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Job } from '../job/job.ts'
-import { type Marks, markOf, type Scraped, scrapeMarkOf } from '../job/mark.ts'
+import { type Marks, type Scraped, scrapeMarkOf } from '../job/mark.ts'
 
 export interface FileMarksOptions {
   /** A folder of its own; made when it is not there. One daemon per folder. */
@@ -63,16 +62,16 @@ export class FileMarks implements Marks {
     this.#files.clear()
   }
 
-  async ended(job: Job): Promise<Buffer | null> {
-    const text = await this.#inTurn(() => this.#read(endedMark(job)))
+  async ended(name: string): Promise<Buffer | null> {
+    const text = await this.#inTurn(() => this.#read(endedMark(name)))
     return text === null ? null : Buffer.from(text)
   }
 
-  end(job: Job, result: Buffer): Promise<Buffer> {
+  end(name: string, result: Buffer): Promise<Buffer> {
     return this.#inTurn(async () => {
-      const standing = await this.#read(endedMark(job))
+      const standing = await this.#read(endedMark(name))
       if (standing !== null) return Buffer.from(standing)
-      await this.#append(endedMark(job), this.#options.endedKeptMs, result.toString())
+      await this.#append(endedMark(name), this.#options.endedKeptMs, result.toString())
       return result
     })
   }
@@ -81,8 +80,8 @@ export class FileMarks implements Marks {
     return this.#inTurn(() => this.#read(`scraped ${scrapeMarkOf(scraped)}`))
   }
 
-  scraped(scraped: Scraped, job: Job, keepMs: number): Promise<void> {
-    return this.#inTurn(() => this.#append(`scraped ${scrapeMarkOf(scraped)}`, keepMs, markOf(job)))
+  scraped(scraped: Scraped, name: string, keepMs: number): Promise<void> {
+    return this.#inTurn(() => this.#append(`scraped ${scrapeMarkOf(scraped)}`, keepMs, name))
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -158,8 +157,8 @@ export class FileMarks implements Marks {
   }
 }
 
-function endedMark(job: Job): string {
-  return `ended ${markOf(job)}`
+function endedMark(name: string): string {
+  return `ended ${name}`
 }
 
 function readLine(line: Buffer): Line | null {

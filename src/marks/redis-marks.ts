@@ -1,8 +1,7 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { Cluster, Redis } from 'ioredis'
 import { ServiceAwayError } from '../job/errors.ts'
-import type { Job } from '../job/job.ts'
-import { type Marks, markOf, type Scraped, scrapeMarkOf } from '../job/mark.ts'
+import { type Marks, type Scraped, scrapeMarkOf } from '../job/mark.ts'
 import { sleep } from '../lib/abort.ts'
 import { createClient, RedisLink, type RedisLinkOptions, type RedisUser } from '../redis/link.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -46,19 +45,19 @@ export class RedisMarks implements Marks {
     return this.#link.stop()
   }
 
-  async ended(job: Job, signal: AbortSignal): Promise<Buffer | null> {
-    const packed = await this.#ask(() => this.#client.getBuffer(this.#endedKey(job)), null, signal)
+  async ended(name: string, signal: AbortSignal): Promise<Buffer | null> {
+    const packed = await this.#ask(() => this.#client.getBuffer(this.#endedKey(name)), null, signal)
     return packed === null ? null : unpack(packed)
   }
 
-  async end(job: Job, result: Buffer, signal: AbortSignal): Promise<Buffer> {
-    const key = this.#endedKey(job)
+  async end(name: string, result: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const key = this.#endedKey(name)
     const packed = pack(result)
     const note = () => this.#client.set(key, packed, 'PX', this.#options.endedKeptMs, 'NX')
     // Twice at most in practice: the other one's mark would have to expire between the two questions.
     for (;;) {
       if ((await this.#ask(note, 'OK', signal)) === 'OK') return result
-      const standing = await this.ended(job, signal)
+      const standing = await this.ended(name, signal)
       if (standing !== null) return standing
     }
   }
@@ -67,16 +66,12 @@ export class RedisMarks implements Marks {
     return await this.#ask(() => this.#client.get(this.#scrapedKey(scraped)), null, signal)
   }
 
-  async scraped(scraped: Scraped, job: Job, keepMs: number, signal: AbortSignal): Promise<void> {
-    await this.#ask(
-      () => this.#client.set(this.#scrapedKey(scraped), markOf(job), 'PX', keepMs),
-      null,
-      signal,
-    )
+  async scraped(scraped: Scraped, name: string, keepMs: number, signal: AbortSignal): Promise<void> {
+    await this.#ask(() => this.#client.set(this.#scrapedKey(scraped), name, 'PX', keepMs), null, signal)
   }
 
-  #endedKey(job: Job): string {
-    return `${this.#prefix}:ended:${markOf(job)}`
+  #endedKey(name: string): string {
+    return `${this.#prefix}:ended:${name}`
   }
 
   #scrapedKey(scraped: Scraped): string {

@@ -41,6 +41,8 @@ export interface Ending {
   readonly delivery: Delivery
   /** Null for a record that is no job. */
   readonly job: Job | null
+  /** Among the marks. */
+  readonly name: string
   /** As the platform normalises it: `@Foo` and `foo` are one creator. Results keep what the producer wrote. */
   readonly creatorId: string
   /** The platform's and job type's names as metrics may carry them: known ones, or `unknown`. */
@@ -106,7 +108,7 @@ export class Completion {
   }
 
   /** Sends the result again of a job that has ended before. */
-  async repeat(ending: Ending, result: Buffer): Promise<void> {
+  async repeat(ending: Pick<Ending, 'delivery' | 'job' | 'signal'>, result: Buffer): Promise<void> {
     await this.#send(ending, JSON.parse(result.toString()) as ResultMessage, true)
     ending.delivery.settle()
   }
@@ -127,7 +129,7 @@ export class Completion {
     if (ending.minIntervalMs > 0) {
       const { platform, type: jobType } = job
       const scraped = { platform, creatorId: ending.creatorId, jobType }
-      await this.#ports.marks.scraped(scraped, job, ending.minIntervalMs, signal)
+      await this.#ports.marks.scraped(scraped, ending.name, ending.minIntervalMs, signal)
     }
     const followUps = followUpRecords(job, harvest.followUps ?? [])
     if (followUps.length > 0) await publisher.publish(this.#options.jobsTopic, followUps, signal)
@@ -247,14 +249,17 @@ export class Completion {
       finished_at: new Date().toISOString(),
       ...result,
     }
-    if (job === null) return await this.#send(ending, message, false)
     const ours = Buffer.from(JSON.stringify(message))
-    const standing = await this.#ports.marks.end(job, ours, signal)
+    const standing = await this.#ports.marks.end(ending.name, ours, signal)
     if (standing === ours) await this.#send(ending, message, false)
     else await this.#send(ending, JSON.parse(standing.toString()) as ResultMessage, true)
   }
 
-  #send({ job, signal }: Ending, result: ResultMessage, replayed: boolean): Promise<void> {
+  #send(
+    { job, signal }: Pick<Ending, 'job' | 'signal'>,
+    result: ResultMessage,
+    replayed: boolean,
+  ): Promise<void> {
     const message = { ...result, replayed }
     // The rows hold what a result too large for its topic has to leave out.
     const without = () => resultRecord({ ...message, data: null, pictures: [] }, job?.traceparent)

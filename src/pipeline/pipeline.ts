@@ -1,6 +1,6 @@
 import { messageOf } from '../job/errors.ts'
 import { type Job, parseJob } from '../job/job.ts'
-import type { Marks } from '../job/mark.ts'
+import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -107,6 +107,7 @@ export class Pipeline {
     const taken: Taken = {
       delivery,
       job,
+      name: job === null ? markOfRecord(delivery.record) : markOf(job),
       labels,
       minIntervalMs: (job === null ? undefined : upstream?.minIntervalMs(job.type)) ?? 0,
       startedAtMs: Date.now(),
@@ -114,7 +115,11 @@ export class Pipeline {
     }
     metrics.jobs_in_flight.inc({ platform })
     try {
-      if ('malformed' in parsed) {
+      const result = await this.#parts.marks.ended(taken.name, taken.signal)
+      if (result !== null) {
+        metrics.jobs_replayed_total.inc({ platform })
+        await this.#parts.completion.repeat(taken, result)
+      } else if ('malformed' in parsed) {
         const ending = { ...taken, creatorId: '', attempts: 0, throttled: 0 }
         await this.#complete(ending, { status: 'dead', reason: 'malformed', message: parsed.malformed })
       } else {
@@ -127,15 +132,10 @@ export class Pipeline {
 
   async #runJob(taken: Taken & { job: Job }, upstream: Upstream | undefined): Promise<void> {
     const { metrics, completion, marks, parking, retry, log } = this.#parts
-    const { delivery, job, labels, startedAtMs, signal } = taken
+    const { delivery, job, labels, startedAtMs } = taken
     const { platform } = labels
     const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
 
-    const result = await marks.ended(job, signal)
-    if (result !== null) {
-      metrics.jobs_replayed_total.inc({ platform })
-      return await completion.repeat({ ...taken, creatorId: job.creatorId, ...tally }, result)
-    }
     const standing = parking.admit(platform, delivery)
     if (!(standing instanceof Standing)) {
       metrics.jobs_parked_total.inc({ platform })

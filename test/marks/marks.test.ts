@@ -4,7 +4,6 @@ import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import type { Job } from '../../src/job/job.ts'
 import type { Marks } from '../../src/job/mark.ts'
 import { FileMarks } from '../../src/marks/file-marks.ts'
 import { RedisMarks } from '../../src/marks/redis-marks.ts'
@@ -15,25 +14,8 @@ import { startRedis } from '../services/redis.ts'
 const log = createLog({ level: 'silent', pretty: false, secrets: [] })
 const never = new AbortController().signal
 
-function job(id: string, more: Partial<Job> = {}): Job {
-  return {
-    id,
-    platform: 'youtube',
-    creatorId: '@ada',
-    type: 'profile',
-    priority: 5,
-    requestedAtMs: 1_700_000_000_000,
-    expiresAtMs: 1_800_000_000_000,
-    params: {},
-    extra: {},
-    attempts: 0,
-    throttled: 0,
-    parkedAtMs: undefined,
-    replayOf: '',
-    traceparent: undefined,
-    ...more,
-  }
-}
+/** The name of a job. */
+const job = (id: string) => `youtube:${id}:digest`
 
 const result = (text: string) => Buffer.from(JSON.stringify({ status: 'done', data: text }))
 
@@ -59,14 +41,6 @@ function describeMarks(name: string, prepare: (t: TestContext) => Promise<Open |
         assert.equal(await marks.ended(job(`${index}`), never), null)
         assert.deepEqual(await marks.end(job(`${index}`), ended, never), ended)
         assert.deepEqual(await marks.ended(job(`${index}`), never), ended)
-      }
-      for (const other of [
-        { creatorId: '@bob' },
-        { type: 'media' },
-        { requestedAtMs: 1 },
-        { replayOf: '0-1' },
-      ]) {
-        assert.equal(await marks.ended(job('0', other), never), null)
       }
     })
 
