@@ -98,7 +98,7 @@ export class Assignments {
     owned.end = Math.max(owned.end ?? 0, high)
   }
 
-  committed(position: Omit<Position, 'epoch'>): void {
+  committed(position: Omit<Position, 'epoch' | 'beyond'>): void {
     const owned = this.#owned.get(partitionKey(position))
     if (owned !== undefined) owned.committed = Math.max(owned.committed ?? 0, position.offset)
   }

@@ -18,6 +18,7 @@ export class Committer {
   readonly #partitions: ReadonlyMap<string, PartitionIntake>
   readonly #metrics: Metrics
   readonly #log: Log
+  readonly #now: () => number
   #chain: Promise<boolean> = Promise.resolve(true)
   #failing = false
 
@@ -26,11 +27,13 @@ export class Committer {
     readonly partitions: ReadonlyMap<string, PartitionIntake>
     readonly metrics: Metrics
     readonly log: Log
+    readonly now: () => number
   }) {
     this.#source = parts.source
     this.#partitions = parts.partitions
     this.#metrics = parts.metrics
     this.#log = parts.log
+    this.#now = parts.now
   }
 
   /** Resolves with false when the source could not store it. Never rejects. */
@@ -53,7 +56,9 @@ export class Committer {
     for (const state of this.#partitions.values()) {
       const place = state.ledger.committable()
       if (place === undefined) continue
-      places.set({ ...state.partition, epoch: state.epoch, offset: place.offset }, { state, place })
+      const { partition, epoch, ledger } = state
+      const beyond = ledger.beyond(this.#now())
+      places.set({ ...partition, epoch, offset: place.offset, beyond }, { state, place })
     }
     if (places.size === 0) return true
     try {

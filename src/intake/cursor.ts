@@ -17,6 +17,8 @@ export interface CursorEntry {
   readonly timestampMs: number
   /** Byte position up to which everything is finished. */
   readonly position: number
+  /** What is finished beyond it, see beyond.ts. */
+  readonly beyond?: string
   /** Everything up to the end of the file is finished. */
   readonly isDone: boolean
 }
@@ -107,7 +109,7 @@ export async function continuation(
 export async function advanced(
   file: FileHandle | undefined,
   entry: CursorEntry,
-  place: { readonly position: number; readonly isDone: boolean },
+  place: { readonly position: number; readonly beyond: string; readonly isDone: boolean },
 ): Promise<CursorEntry> {
   const headBytes = Math.min(place.position, HEAD_BYTES)
   if (file === undefined || headBytes <= entry.headBytes) return { ...entry, ...place }

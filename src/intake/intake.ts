@@ -1,6 +1,7 @@
 import { MillraceError } from '../job/errors.ts'
 import type { SourceRecord } from '../job/record.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { FinishedBefore } from './beyond.ts'
 import { Committer } from './committer.ts'
 import { dueAtMs } from './due.ts'
 import { IdleWatch } from './idle-watch.ts'
@@ -65,7 +66,7 @@ export class Intake {
       jobsMax: options.jobsMax ?? 10_000,
       bytesMax: options.bytesMax ?? 64 * 1024 * 1024,
     })
-    this.#committer = new Committer({ ...parts, partitions: this.#partitions })
+    this.#committer = new Committer({ ...parts, partitions: this.#partitions, now: this.#now })
     this.#idle = new IdleWatch({
       source: parts.source,
       partitions: this.#partitions,
@@ -175,11 +176,13 @@ export class Intake {
 
   #listener(handlers: IntakeHandlers): SourceHandlers {
     return {
-      onAssigned: (partition, epoch) => {
+      onAssigned: (partition, epoch, beyond) => {
         const key = partitionKey(partition)
         const stale = this.#partitions.get(key)
         if (stale !== undefined) this.#drop(stale)
-        const state = new PartitionIntake(partition, epoch, this.#retryTopics.has(partition.topic))
+        const before = beyond === undefined ? undefined : FinishedBefore.read(beyond)
+        const isRetry = this.#retryTopics.has(partition.topic)
+        const state = new PartitionIntake(partition, epoch, isRetry, before)
         this.#partitions.set(key, state)
         this.#turns.add(state)
         this.#regulate()
@@ -206,7 +209,7 @@ export class Intake {
     const state = this.#partitions.get(partitionKey(partition))
     if (state?.epoch !== epoch) return
     for (const record of records) {
-      if (!state.ledger.take(record.offset)) continue
+      if (!state.ledger.take(record.offset, record.timestampMs)) continue
       state.push({ record, dueAtMs: state.isRetry ? this.#dueAt(record) : 0 })
     }
     state.ledger.skipTo(next)

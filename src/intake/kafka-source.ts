@@ -5,6 +5,7 @@ import { coordinatorReady } from '../kafka/coordinator.ts'
 import { fromMessage } from '../kafka/from-message.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Assignments, type Changes } from './assignments.ts'
+import type { Beyond } from './beyond.ts'
 import type { KafkaSourceOptions } from './kafka-source-options.ts'
 import {
   type Partition,
@@ -15,6 +16,8 @@ import {
   type SourceHandlers,
 } from './source.ts'
 
+/** For how long a new assignment may wait to hear what was finished of it. */
+const BEYOND_TIMEOUT_MS = 5_000
 /** Leaving the group is a courtesy: without an answer in this time we go, and the session times out. */
 const STOP_TIMEOUT_MS = 5_000
 
@@ -48,6 +51,9 @@ export class KafkaSource implements Source {
   #refreshing: Promise<void> | undefined
   /** Aborted by stop, for a start that is under way. */
   readonly #unwanted = new AbortController()
+  #brokerTakesBeyond = true
+  /** Assigned, and not told yet: what was finished of them is still being asked for. */
+  readonly #pending = new Map<string, Partition>()
   #running = false
   #stopping: Promise<void> | undefined
 
@@ -101,20 +107,35 @@ export class KafkaSource implements Source {
 
   resume(partitions: readonly Partition[]): void {
     for (const partition of partitions) this.#paused.delete(partitionKey(partition))
-    if (this.#running) this.#consumer.resume(partitions.map(named))
+    const known = partitions.filter((partition) => !this.#pending.has(partitionKey(partition)))
+    if (this.#running) this.#consumer.resume(known.map(named))
   }
 
   async commit(positions: readonly Position[]): Promise<readonly Position[]> {
     const owned = positions.filter((position) => this.#assignments.owns(position, position.epoch))
     if (owned.length === 0) return []
     if (this.#commitNow === undefined) throw new Error('not a member of the group at the moment')
-    const byTopic = new Map<string, { partition: number; offset: string }[]>()
-    for (const { topic, partition, offset } of owned) {
+    const byTopic = new Map<string, { partition: number; offset: string; metadata: string | null }[]>()
+    for (const { topic, partition, offset, beyond } of owned) {
       const partitions = byTopic.get(topic) ?? []
-      partitions.push({ partition, offset: String(offset) })
+      partitions.push({
+        partition,
+        offset: String(offset),
+        metadata: beyond === '' || !this.#brokerTakesBeyond ? null : beyond,
+      })
       byTopic.set(topic, partitions)
     }
-    await this.#commitNow({ topics: [...byTopic].map(([topic, partitions]) => ({ topic, partitions })) })
+    try {
+      await this.#commitNow({ topics: [...byTopic].map(([topic, partitions]) => ({ topic, partitions })) })
+    } catch (error) {
+      if (this.#brokerTakesBeyond && (error as { type?: unknown }).type === 'OFFSET_METADATA_TOO_LARGE') {
+        this.#brokerTakesBeyond = false
+        this.#log.warn(
+          'the broker takes less than 4,096 characters beside an offset (offset.metadata.max.bytes): more is repeated after a rebalance',
+        )
+      }
+      throw error
+    }
     for (const position of owned) this.#assignments.committed(position)
     return owned
   }
@@ -187,9 +208,10 @@ export class KafkaSource implements Source {
       for (const { topic, partition, next } of changes.kept) {
         if (next !== undefined) this.#consumer.seek({ topic, partition, offset: String(next) })
       }
-      this.#tell(changes)
+      this.#tell({ lost: changes.lost, assigned: [] })
+      for (const partition of changes.assigned) this.#pending.set(partitionKey(partition), partition)
       this.#restorePauses()
-      handlers.onRebalance('finished')
+      void this.#assign(changes.assigned)
     })
     this.#consumer.on(CRASH, ({ payload }) => {
       this.#commitNow = undefined
@@ -215,15 +237,58 @@ export class KafkaSource implements Source {
   #tell(changes: Pick<Changes, 'lost' | 'assigned'>): void {
     for (const { epoch, ...partition } of changes.lost) {
       this.#paused.delete(partitionKey(partition))
-      this.#handlers?.onLost(partition, epoch)
+      // Who was never told of it has nothing to lose.
+      if (!this.#pending.delete(partitionKey(partition))) this.#handlers?.onLost(partition, epoch)
     }
     for (const { epoch, ...partition } of changes.assigned) this.#handlers?.onAssigned(partition, epoch)
+  }
+
+  /** Tells of new assignments, with what had been finished of them; until that is known they stay paused. */
+  async #assign(assigned: Changes['assigned']): Promise<void> {
+    const beyond = await this.#committedBeyond(assigned)
+    if (this.#stopping !== undefined) return
+    for (const { epoch, ...partition } of assigned) {
+      const key = partitionKey(partition)
+      // Lost in the meantime, and perhaps assigned again: that is another one's turn to tell.
+      if (!this.#assignments.owns(partition, epoch) || !this.#pending.delete(key)) continue
+      this.#handlers?.onAssigned(partition, epoch, beyond.get(key))
+    }
+    this.#restorePauses()
+    if (this.#pending.size === 0) this.#handlers?.onRebalance('finished')
+  }
+
+  /** Without an answer work begins nevertheless: then some of it is done twice. */
+  async #committedBeyond(assigned: Changes['assigned']): Promise<ReadonlyMap<string, Beyond>> {
+    const found = new Map<string, Beyond>()
+    const topics = [...new Set(assigned.map(({ topic }) => topic))]
+    if (topics.length === 0) return found
+    try {
+      const groupId = this.#options.groupId
+      const asked = this.#admin.fetchOffsets({ groupId, topics })
+      for (const { topic, partitions } of await within(
+        asked,
+        BEYOND_TIMEOUT_MS,
+        () => new Error('no answer in time'),
+      )) {
+        for (const { partition, offset, metadata } of partitions) {
+          if (metadata !== null && metadata !== '')
+            found.set(partitionKey({ topic, partition }), { offset: Number(offset), text: metadata })
+        }
+      }
+    } catch (error) {
+      this.#log.info(
+        { reason: messageOf(error, 200) },
+        'kafka does not say what was finished beyond the committed offsets; it may be done again',
+      )
+    }
+    return found
   }
 
   /** A consumer that restarted after a crash has forgotten them, and a lost partition must not come back paused. */
   #restorePauses(): void {
     for (const partition of this.#assignments.all()) {
-      if (this.#paused.has(partitionKey(partition))) this.#consumer.pause([named(partition)])
+      const key = partitionKey(partition)
+      if (this.#paused.has(key) || this.#pending.has(key)) this.#consumer.pause([named(partition)])
       else this.#consumer.resume([named(partition)])
     }
   }
@@ -244,6 +309,12 @@ export class KafkaSource implements Source {
     }
     const epoch = this.#assignments.epochOf(partition)
     if (epoch === undefined) return
+    if (this.#pending.has(partitionKey(partition))) {
+      // On its way when the partition was paused: it will be read again.
+      const first = batch.firstOffset()
+      if (first !== null) this.#consumer.seek({ ...partition, offset: first })
+      return
+    }
     const next = Number(batch.lastOffset()) + 1
     this.#assignments.read(partition, next, end)
     const records = batch.messages.map((message) => fromMessage(partition, message))

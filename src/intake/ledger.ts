@@ -1,7 +1,11 @@
+import { encodeBeyond, type FinishedBefore } from './beyond.ts'
+
 /** A place up to which everything is finished, and how many records of this ledger lie below it. */
 export interface Committable {
   readonly offset: number
   readonly sequence: number
+  /** How many records of this ledger are finished, in whatever order. */
+  readonly finished: number
 }
 
 /**
@@ -10,6 +14,8 @@ export interface Committable {
  * Offsets are taken in ascending order, so whatever lies below `next` was seen before in this epoch, whether finished or
  * not: a rewind needs no other memory than that one number. The unfinished stand in a Map, which keeps insertion order, and
  * ascending insertion makes its first key the smallest. Memory follows what is unfinished, not the span.
+ *
+ * What was finished beyond the committed offset in an assignment before is known from that commit, and finished here too.
  *
  * A ledger dies with its epoch. It must never be carried over to another assignment.
  */
@@ -24,14 +30,25 @@ export class Ledger {
   #first: number | undefined
   #next: number | undefined
   #taken = 0
+  #finished = 0
   #committed: Committable | undefined
+  readonly #before: FinishedBefore | undefined
 
-  /** Notes a record as taken. False: it was taken before in this epoch (a rewind), leave it alone. */
-  take(offset: number): boolean {
+  constructor(before?: FinishedBefore) {
+    this.#before = before
+  }
+
+  /** Notes a record as taken. False: it was taken before in this epoch (a rewind), or finished in an earlier one; leave it alone. */
+  take(offset: number, timestampMs: number): boolean {
     if (this.#next !== undefined && offset < this.#next) return false
+    this.#next = offset + 1
+    if (this.#before?.has(offset, timestampMs) === true) {
+      this.#taken += 1
+      this.#finished += 1
+      return false
+    }
     this.#unfinished.set(offset, this.#taken)
     this.#taken += 1
-    this.#next = offset + 1
     this.#first ??= offset
     return true
   }
@@ -44,24 +61,31 @@ export class Ledger {
   /** Notes a record as finished. False: it was not open. */
   finish(offset: number): boolean {
     if (!this.#unfinished.delete(offset)) return false
+    this.#finished += 1
     if (offset === this.#first) this.#advance()
     return true
   }
 
-  /** The smallest unfinished offset, else the one after the last; undefined when that is committed already or nothing was taken. */
+  /** The smallest unfinished offset, else the one after the last; undefined when nothing was finished since the last commit. */
   committable(): Committable | undefined {
     const offset = this.#first ?? this.#next
-    if (offset === undefined || (this.#committed !== undefined && offset <= this.#committed.offset))
+    if (offset === undefined) return undefined
+    const [finished, before] = [this.#finished, this.#committed]
+    if (before === undefined ? finished === 0 : finished === before.finished && offset <= before.offset)
       return undefined
-    // The first record is where the partition's committed place is already: nothing is finished yet.
-    if (this.#committed === undefined && this.#finishedSequence() === 0) return undefined
-    return { offset, sequence: this.#finishedSequence() }
+    return { offset, sequence: this.#finishedSequence(), finished }
+  }
+
+  /** What is finished beyond the smallest unfinished offset, to be stored with it; empty when nothing is. */
+  beyond(nowMs: number): string {
+    if (this.#first === undefined || this.#next === undefined) return ''
+    return encodeBeyond(this.#first, this.#next, this.#unfinished.keys(), nowMs)
   }
 
   /** Notes that a place got committed; returns how many records that covers anew. */
   markCommitted(place: Committable): number {
     const before = this.#committed
-    if (before !== undefined && place.offset <= before.offset) return 0
+    if (before !== undefined && place.finished <= before.finished && place.offset <= before.offset) return 0
     this.#committed = place
     return place.sequence - (before?.sequence ?? 0)
   }

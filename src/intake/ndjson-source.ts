@@ -17,10 +17,14 @@ interface Reading {
   /** Key of the cursor; undefined for a stream. */
   readonly path: string | undefined
   readonly kind: 'finite' | 'growing'
+  /** Of records that bring no time of their own. */
+  readonly timestampMs: number
   file: FileHandle | undefined
   reader: NdjsonReader
   epoch: number
   committed: number
+  /** What is finished beyond `committed`. */
+  beyond: string
 }
 
 /**
@@ -58,7 +62,8 @@ export class NdjsonSource implements Source {
     for (const { topic, path } of this.#options.growing)
       prepared.push(await this.#openGrowing(topic, resolve(path)))
     handlers.onRebalance('finished')
-    for (const { partition, epoch } of this.#readings.values()) handlers.onAssigned(partition, epoch)
+    for (const { partition, epoch, committed: offset, beyond: text } of this.#readings.values())
+      handlers.onAssigned(partition, epoch, { offset, text })
     for (const loop of prepared) this.#loops.push(this.#guard(loop))
   }
 
@@ -78,6 +83,7 @@ export class NdjsonSource implements Source {
     for (const position of owned) {
       const reading = this.#readings.get(partitionKey(position))!
       reading.committed = Math.max(reading.committed, position.offset)
+      reading.beyond = position.beyond
       await this.#note(reading)
     }
     await this.#cursor.save()
@@ -162,6 +168,7 @@ export class NdjsonSource implements Source {
     const kind = input.follow === true ? 'growing' : 'finite'
     const entry = await this.#place(file, path, { topic: input.topic, partition: undefined }, kind)
     const reading = this.#add(entry, path, kind, entry.position, entry.timestampMs, 'plain')
+    reading.beyond = entry.beyond ?? ''
     reading.file = file
     return async () =>
       await (kind === 'finite' ? reading.reader.readFinite(file) : this.#readGrowing(reading))
@@ -172,7 +179,16 @@ export class NdjsonSource implements Source {
     const partition = { topic, partition: 0 }
     if (file === undefined) this.#cursor.delete(path)
     const entry = file === undefined ? undefined : await this.#place(file, path, partition, 'growing')
-    const reading = this.#add(partition, path, 'growing', entry?.position ?? 0, Date.now(), 'stored')
+    const reading = this.#add(
+      partition,
+      path,
+      'growing',
+      entry?.position ?? 0,
+      // The same in every run: jobs that bring no time of their own have to stay the same jobs.
+      entry?.timestampMs ?? Date.now(),
+      'stored',
+    )
+    reading.beyond = entry?.beyond ?? ''
     reading.file = file
     return async () => await this.#readGrowing(reading)
   }
@@ -226,10 +242,12 @@ export class NdjsonSource implements Source {
       partition: named,
       path,
       kind,
+      timestampMs,
       file: undefined,
       reader,
       epoch,
       committed: position,
+      beyond: '',
     }
     this.#readings.set(partitionKey(named), reading)
     return reading
@@ -259,8 +277,9 @@ export class NdjsonSource implements Source {
     }
   }
 
-  async #begin({ path, partition }: Reading, file: FileHandle): Promise<void> {
-    if (path !== undefined) this.#cursor.set(path, await freshEntry(file, { ...partition, path }))
+  async #begin({ path, partition, timestampMs }: Reading, file: FileHandle): Promise<void> {
+    if (path !== undefined)
+      this.#cursor.set(path, { ...(await freshEntry(file, { ...partition, path })), timestampMs })
   }
 
   async #note(reading: Reading): Promise<void> {
@@ -269,7 +288,10 @@ export class NdjsonSource implements Source {
     const known = this.#cursor.get(path)
     if (known === undefined) return
     const isDone = reading.reader.ended && reading.committed >= reading.reader.next
-    this.#cursor.set(path, await advanced(file, known, { position: reading.committed, isDone }))
+    this.#cursor.set(
+      path,
+      await advanced(file, known, { position: reading.committed, beyond: reading.beyond, isDone }),
+    )
   }
 
   #isFollowed(reading: Reading): boolean {

@@ -1,4 +1,5 @@
 import type { SourceRecord } from '../job/record.ts'
+import type { FinishedBefore } from './beyond.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenDelivery } from './open-delivery.ts'
 import type { Partition } from './source.ts'
@@ -21,7 +22,7 @@ export class PartitionIntake {
   readonly partition: Partition
   readonly epoch: number
   readonly isRetry: boolean
-  readonly ledger = new Ledger()
+  readonly ledger: Ledger
   readonly open = new Map<number, OpenDelivery>()
   readonly #control = new AbortController()
   #waiting: Waiting[] = []
@@ -32,7 +33,9 @@ export class PartitionIntake {
   /** What the source was told last. */
   paused = false
 
-  constructor(partition: Partition, epoch: number, isRetry: boolean) {
+  /** `before`: what an assignment before this one had finished. */
+  constructor(partition: Partition, epoch: number, isRetry: boolean, before: FinishedBefore | undefined) {
+    this.ledger = new Ledger(before)
     this.partition = partition
     this.epoch = epoch
     this.isRetry = isRetry

@@ -1,4 +1,5 @@
 import type { SourceRecord } from '../job/record.ts'
+import type { Beyond } from './beyond.ts'
 
 /** One partition of a topic. A source that has no such thing (a file) has one partition per file. */
 export interface Partition {
@@ -10,6 +11,8 @@ export interface Partition {
 export interface Position extends Partition {
   readonly epoch: number
   readonly offset: number
+  /** What is finished beyond `offset` (see beyond.ts), empty when nothing is; given back when the partition is assigned again. */
+  readonly beyond: string
 }
 
 /** Records that stand between the committed place and the end of a partition. */
@@ -22,7 +25,8 @@ export interface PartitionLag extends Partition {
  * any number of onRecords, onLost. An epoch names one assignment: a partition that is lost and comes back has a new one.
  */
 export interface SourceHandlers {
-  onAssigned(partition: Partition, epoch: number): void
+  /** `beyond`: what was committed with the place that it begins at. */
+  onAssigned(partition: Partition, epoch: number, beyond?: Beyond): void
   /**
    * Records in ascending order. A source may repeat what it delivered before in the same epoch (a rewind). `next` is where
    * it reads on; it may be beyond the last record (compacted or control records, blank lines).

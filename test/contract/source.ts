@@ -130,23 +130,33 @@ export function describeSource(name: string, prepare: (t: TestContext) => Promis
       assert.equal(await run.counter('kafka_committed_total'), 505)
     })
 
-    behaviour('commits only what is finished without a gap', async (rig) => {
-      const [first, second] = rig.partitions
-      await rig.publish(first, numbered(0, 10))
-      await rig.publish(second, numbered(0, 4))
-      await using run = await new Run(rig.open()).start()
-      await until(() => run.deliveries.length === 14, 'all records')
-      for (const [index, delivery] of run.of(first).toReversed().entries()) if (index !== 6) delivery.settle()
-      for (const delivery of run.of(second)) delivery.settle()
-      await until(async () => (await run.counter('kafka_committed_total')) === 3 + 4, 'the commit')
-      await run.intake.stop()
+    behaviour(
+      'commits what is finished without a gap, and what is finished beyond it is not delivered again',
+      async (rig) => {
+        const [first, second] = rig.partitions
+        await rig.publish(first, numbered(0, 10))
+        await rig.publish(second, numbered(0, 4))
+        await using run = await new Run(rig.open()).start()
+        await until(() => run.deliveries.length === 14, 'all records')
+        for (const [index, delivery] of run.of(first).toReversed().entries())
+          if (index !== 6) delivery.settle()
+        for (const delivery of run.of(second)) delivery.settle()
+        await until(async () => (await run.counter('kafka_committed_total')) === 3 + 4, 'the commit')
+        await run.intake.stop()
 
-      await using next = await new Run(rig.open(), {}, settle).start()
-      await until(() => next.deliveries.length >= 7, 'what was not committed')
-      await next.intake.stop()
-      assert.deepEqual(next.values(first), numbered(3, 7))
-      assert.deepEqual(next.values(second), [])
-    })
+        await using next = await new Run(rig.open(), {}, settle).start()
+        await until(() => next.deliveries.length >= 1, 'what was not finished')
+        await rig.publish(first, numbered(10, 2))
+        await until(() => next.deliveries.length >= 3, 'what came since')
+        await until(
+          async () => (await next.counter('kafka_committed_total')) === 9,
+          'the commit of all the rest',
+        )
+        await next.intake.stop()
+        assert.deepEqual(next.values(first), [...numbered(3, 1), ...numbered(10, 2)])
+        assert.deepEqual(next.values(second), [])
+      },
+    )
 
     behaviour('goes on at the committed place', async (rig) => {
       const [first] = rig.partitions
@@ -209,6 +219,7 @@ export function describeSource(name: string, prepare: (t: TestContext) => Promis
         ...first,
         epoch,
         offset: seen[index]!.record.offset,
+        beyond: '',
       })
       const { epoch } = seen[0]!
       assert.deepEqual(await source.commit([position(4, epoch + 1)]), [])

@@ -88,7 +88,7 @@ describe('intake', () => {
     assert.equal(run.deliveries.length, 6)
     for (const delivery of run.deliveries) delivery.settle()
     await run.intake.drain(AbortSignal.timeout(1_000))
-    assert.deepEqual(source.commits, [{ ...jobs, epoch: 2, offset: 3 }])
+    assert.deepEqual(source.commits, [{ ...jobs, epoch: 2, offset: 3, beyond: '' }])
   })
 
   it('ignores a rewind over what is in flight, finished or committed', async () => {
@@ -113,7 +113,7 @@ describe('intake', () => {
     source.handlers.onRebalance('started')
     assert.equal(run.intake.assigned, false)
     await until(() => source.commits.length === 1, 'the commit')
-    assert.deepEqual(source.commits, [{ ...jobs, epoch: 1, offset: 1 }])
+    assert.deepEqual(source.commits, [{ ...jobs, epoch: 1, offset: 1, beyond: '' }])
   })
 
   it('offers again what a commit could not store', async () => {
@@ -125,7 +125,7 @@ describe('intake', () => {
     await new Promise((resolve) => setTimeout(resolve, 50))
     source.commitError = undefined
     await until(() => source.commits.length > 0, 'the commit')
-    assert.deepEqual(source.commits[0], { ...jobs, epoch: 1, offset: 2 })
+    assert.deepEqual(source.commits[0], { ...jobs, epoch: 1, offset: 2, beyond: '' })
     assert.equal(await run.counter('kafka_committed_total'), 2)
   })
 

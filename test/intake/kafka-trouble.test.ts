@@ -132,3 +132,33 @@ test('10,000 jobs survive members that come and go and a broker that is killed t
     `${repeated} of ${JOBS} jobs were done more than once; work went on ${recoveries.map((s) => s.toFixed(1)).join(' and ')} s after the broker was back`,
   )
 })
+
+test('a broker that keeps little beside an offset still keeps the offset', {
+  timeout: 100_000,
+}, async (t) => {
+  if (need(t, 'kafka') === null) return
+  const broker = await startKafka({ properties: { 'offset.metadata.max.bytes': '10' } })
+  const brokers = [broker.address]
+  const kafka = createKafkaClient({ brokers, clientId: 'test' }, silent)
+  const admin = kafka.admin()
+  const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+  const topic = `small-${randomUUID()}`
+  const options = { brokers, groupId: topic, topics: [topic], lagEveryMs: 0, fetchWaitMs: 50 }
+  const first = new Run(new KafkaSource(options, kafka, silent))
+  const next = new Run(new KafkaSource(options, kafka, silent), {}, (delivery) => delivery.settle())
+  t.after(async () => {
+    await Promise.all([first.intake.stop(), next.intake.stop(), admin.disconnect(), producer.disconnect()])
+    await broker.stop()
+  })
+  await Promise.all([admin.connect(), producer.connect()])
+  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1 }] })
+  await producer.send({ topic, messages: numbered(0, 10).map((value) => ({ value, partition: 0 })) })
+  await first.start()
+  await until(() => first.deliveries.length === 10, 'the records')
+  for (const index of [0, 1, 2, 4, 6]) first.deliveries[index]!.settle()
+  await until(async () => (await first.counter('kafka_committed_total')) === 3, 'the commit')
+  await first.intake.stop()
+  await next.start()
+  await until(() => next.deliveries.length === 7, 'the rest, with what was finished beyond')
+  assert.deepEqual(next.values(), numbered(3, 7))
+})

@@ -1,51 +1,52 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { encodeBeyond, FinishedBefore } from '../../src/intake/beyond.ts'
 import { Ledger } from '../../src/intake/ledger.ts'
 
 describe('ledger', () => {
   it('offers nothing before the first record is finished', () => {
     const ledger = new Ledger()
     assert.equal(ledger.committable(), undefined)
-    assert.ok(ledger.take(7))
+    assert.ok(ledger.take(7, 0))
     assert.equal(ledger.committable(), undefined)
     assert.equal(ledger.span, 1)
   })
 
   it('offers the smallest unfinished offset, whatever was finished beyond it', () => {
     const ledger = new Ledger()
-    for (const offset of [5, 6, 7, 8]) ledger.take(offset)
+    for (const offset of [5, 6, 7, 8]) ledger.take(offset, 0)
     ledger.finish(7)
     ledger.finish(8)
-    assert.equal(ledger.committable(), undefined)
+    assert.deepEqual(ledger.committable(), { offset: 5, sequence: 0, finished: 2 })
     ledger.finish(5)
-    assert.deepEqual(ledger.committable(), { offset: 6, sequence: 1 })
+    assert.deepEqual(ledger.committable(), { offset: 6, sequence: 1, finished: 3 })
     ledger.finish(6)
-    assert.deepEqual(ledger.committable(), { offset: 9, sequence: 4 })
+    assert.deepEqual(ledger.committable(), { offset: 9, sequence: 4, finished: 4 })
   })
 
   it('ignores what it has seen, in flight, finished or committed', () => {
     const ledger = new Ledger()
-    ledger.take(5)
-    ledger.take(6)
+    ledger.take(5, 0)
+    ledger.take(6, 0)
     ledger.finish(5)
     assert.equal(ledger.markCommitted(ledger.committable()!), 1)
-    for (const offset of [4, 5, 6]) assert.equal(ledger.take(offset), false)
+    for (const offset of [4, 5, 6]) assert.equal(ledger.take(offset, 0), false)
     assert.equal(ledger.finish(5), false)
     assert.equal(ledger.finish(99), false)
   })
 
   it('goes over gaps and past what has no records at the end', () => {
     const ledger = new Ledger()
-    ledger.take(10)
-    ledger.take(20)
+    ledger.take(10, 0)
+    ledger.take(20, 0)
     ledger.skipTo(25)
     ledger.finish(10)
     assert.equal(ledger.committable()?.offset, 20)
     ledger.finish(20)
     assert.equal(ledger.committable()?.offset, 25)
-    assert.equal(ledger.take(24), false)
-    assert.ok(ledger.take(25))
+    assert.equal(ledger.take(24, 0), false)
+    assert.ok(ledger.take(25, 0))
   })
 
   it('agrees with a naive model over random finishes, rewinds, commits and revokes', () => {
@@ -63,77 +64,164 @@ describe('ledger', () => {
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('revoke' as const) }) },
     )
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 250 }), (steps) => {
         let ledger = new Ledger()
-        let model = new Model()
+        const model = new Model()
+        let stored = { offset: 0, text: '' }
         for (const action of steps) {
           if (action.kind === 'take') {
-            const offset = model.next + action.gap
-            assert.equal(ledger.take(offset), model.take(offset))
+            const offset = model.following(action.gap)
+            assert.equal(ledger.take(offset, 0), model.take(offset), `take ${offset}`)
           } else if (action.kind === 'finish') {
             const open = [...model.open].sort((a, b) => a - b)
             if (open.length > 0) {
               const offset = open[action.pick % open.length]!
               assert.equal(ledger.finish(offset), true)
-              model.open.delete(offset)
+              model.finish(offset)
             }
           } else if (action.kind === 'rewind') {
             // At most back to where this assignment began: nothing is delivered from below the committed place.
             const begin = model.taken[0] ?? model.next
             for (let offset = Math.max(begin, model.next - action.back); offset < model.next; offset += 1) {
-              assert.equal(ledger.take(offset), false)
+              assert.equal(ledger.take(offset, 0), false)
             }
           } else if (action.kind === 'commit') {
             const place = ledger.committable()
             if (place !== undefined) {
-              const covered = model.taken.filter(
-                (offset) => offset >= model.committed && offset < place.offset,
-              ).length
-              assert.equal(ledger.markCommitted(place), covered)
-              model.committed = place.offset
+              stored = { offset: place.offset, text: ledger.beyond(1_000) }
+              assert.equal(ledger.markCommitted(place), model.commit(place.offset))
             }
           } else {
-            const from = Math.max(0, model.committed)
-            ledger = new Ledger()
-            model = new Model(from)
+            ledger = new Ledger(FinishedBefore.read(stored))
+            model.revoke()
           }
           assert.equal(ledger.committable()?.offset, model.committable())
           assert.equal(ledger.unfinished, model.open.size)
           assert.equal(ledger.span, model.span())
         }
       }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('what is finished beyond the committed offset', () => {
+  const finishedOf = (text: string, offset: number, from: number, to: number) => {
+    const before = FinishedBefore.read({ offset, text })
+    return Array.from({ length: to - from }, (_, n) => from + n).filter((one) => before?.has(one, 0) === true)
+  }
+
+  it('comes back as it was written', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.boolean(), { minLength: 1, maxLength: 400 }),
+        fc.constantFrom(0, 5, 4_000_000_000_000),
+        (finished, base) => {
+          const unfinished = finished.flatMap((is, n) => (is && n > 0 ? [] : [base + n]))
+          const text = encodeBeyond(base, base + finished.length, unfinished, 1)
+          const expected = finished.flatMap((is, n) => (is && n > 0 ? [base + n] : []))
+          assert.deepEqual(finishedOf(text, base, base, base + finished.length + 3), expected)
+        },
+      ),
       { numRuns: 300 },
     )
+  })
+
+  it('fits beside an offset, and leaves out the end of what does not', () => {
+    const unfinished = Array.from({ length: 20_000 }, (_, n) => 2 * n)
+    const text = encodeBeyond(0, 40_000, unfinished, Date.now())
+    assert.ok(text.length <= 4_096, `${text.length} characters`)
+    const found = finishedOf(text, 0, 0, 40_000)
+    assert.ok(found.length > 1_000)
+    assert.deepEqual(
+      found,
+      Array.from({ length: found.length }, (_, n) => 2 * n + 1),
+    )
+  })
+
+  it('says nothing of records that are younger: the topic was made anew', () => {
+    const before = FinishedBefore.read({ offset: 10, text: encodeBeyond(10, 20, [10], 1_000) })
+    assert.equal(before?.has(11, 1_001), false)
+    assert.equal(before?.has(11, 1_000), true)
+  })
+
+  it('is nothing when somebody else wrote it', () => {
+    for (const text of ['', 'consumer-7', '1:', '1:zz', '2:1:AAAA', '1:x:', '1::AQE', '{"a":1}'])
+      assert.equal(FinishedBefore.read({ offset: 0, text }), undefined, text)
   })
 })
 
 /** Keeps everything and looks through all of it each time. */
 class Model {
+  /** All that there is in the partition, ascending. */
+  readonly #records: number[] = []
+  #finished = new Set<number>()
+  /** What was finished when it was committed last. */
+  #stored = new Set<number>()
+  #isDirty = false
+  #committedHere = false
   taken: number[] = []
   open = new Set<number>()
   committed = -1
-  next: number
+  next = 0
 
-  constructor(from = 0) {
-    this.next = from
+  /** The next record, made when there is none. */
+  following(gap: number): number {
+    const known = this.#records.find((offset) => offset >= this.next)
+    if (known !== undefined) return known
+    const offset = this.next + gap
+    this.#records.push(offset)
+    return offset
   }
 
   take(offset: number): boolean {
     this.taken.push(offset)
-    this.open.add(offset)
     this.next = offset + 1
+    if (this.#stored.has(offset)) {
+      this.#finished.add(offset)
+      this.#isDirty = true
+      return false
+    }
+    this.open.add(offset)
     return true
+  }
+
+  finish(offset: number): void {
+    this.open.delete(offset)
+    this.#finished.add(offset)
+    this.#isDirty = true
   }
 
   committable(): number | undefined {
     if (this.taken.length === 0) return undefined
-    const place = this.open.size === 0 ? this.next : Math.min(...this.open)
-    if (place <= this.committed || place === this.taken[0]) return undefined
-    return place
+    const isFurther = this.#committedHere && this.#place() > this.committed
+    return this.#isDirty || isFurther ? this.#place() : undefined
+  }
+
+  /** How many records that covers anew. */
+  commit(place: number): number {
+    const covered = this.taken.filter((offset) => offset >= this.committed && offset < place).length
+    this.committed = place
+    this.#stored = new Set([...this.#finished].filter((offset) => offset >= place))
+    this.#isDirty = false
+    this.#committedHere = true
+    return covered
+  }
+
+  revoke(): void {
+    this.next = Math.max(0, this.committed)
+    this.taken = []
+    this.open = new Set()
+    this.#finished = new Set()
+    this.#isDirty = false
+    this.#committedHere = false
   }
 
   span(): number {
-    const place = this.open.size === 0 ? this.next : Math.min(...this.open)
-    return this.taken.filter((offset) => offset >= place).length
+    return this.taken.filter((offset) => offset >= this.#place()).length
+  }
+
+  #place(): number {
+    return this.open.size === 0 ? this.next : Math.min(...this.open)
   }
 }
