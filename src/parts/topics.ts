@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import { formatDuration } from '../config/values.ts'
+import { MillraceError } from '../job/errors.ts'
 import { ROOMY, type TopicSpec } from '../kafka/topics.ts'
 
 /** Names of the topics, also of the files that stand for them without Kafka. */
@@ -27,9 +28,20 @@ const EMBEDDED = {
   parked_topic_prefix: 'millrace.parked.',
 }
 
-/** `platforms`: the names of those that jobs are taken for. */
+/**
+ * `platforms`: the names of those that jobs are taken for; none for who only publishes or reads. Throws MillraceError of kind
+ * `usage` for a topic of a platform that is not among them.
+ */
 export function topicsOf(config: Config, platforms: readonly string[]): Topics {
   const names = config.kafka ?? EMBEDDED
+  for (const { name, platform } of config.kafka?.topics ?? []) {
+    if (platform === undefined || platforms.length === 0 || platforms.includes(platform)) continue
+    throw new MillraceError(
+      'TOPIC_PLATFORM',
+      `kafka.topics: ${name} is said to be of ${JSON.stringify(platform)}; expected one of ${platforms.join(', ')}`,
+      { kind: 'usage' },
+    )
+  }
   return {
     jobs: names.topics,
     followUps: config.kafka?.topics[0]?.name ?? 'millrace.follow-ups',

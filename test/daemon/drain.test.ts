@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +10,9 @@ import type { OracleReport } from '../../src/simulator/oracle.ts'
 import { silent } from '../contract/source.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
+import { publish } from './kafka-topics.ts'
 import { Millrace } from './process.ts'
+import { realKafka } from './real-configuration.ts'
 
 const JOBS = 3_000
 const SEED = 17
@@ -59,18 +59,7 @@ test('a daemon that is told to stop under full load drains within its deadline, 
     JSON.stringify({
       data: join(folder, 'data'),
       drain_deadline: `${DEADLINE_S}s`,
-      kafka: {
-        brokers: [broker],
-        group: run,
-        topics: [`${run}.jobs`],
-        results_topic: `${run}.results`,
-        dead_topic: `${run}.dead`,
-        replayed_topic: `${run}.replayed`,
-        retry_topic_prefix: `${run}.retry.`,
-        parked_topic_prefix: `${run}.parked.`,
-        create_topics: true,
-        partitions: 4,
-      },
+      kafka: { ...realKafka(run, broker), partitions: 4 },
       redis: { url: redis, key_prefix: run },
       limits: {
         global: limits.global,
@@ -97,15 +86,18 @@ test('a daemon that is told to stop under full load drains within its deadline, 
   )
   const daemon = async () => (await start(['run'], /"admin":"(http:[^"]+)","msg":"millrace is running"/)).one
   const first = await daemon()
-  const lines = creatorIds('youtube', SEED, JOBS, { fate: 'public', creators: 10_000 }).map(
-    (creator_id, index) =>
-      `${creator_id}\t${JSON.stringify({ platform: 'youtube', creator_id, job_type: 'profile', job_id: `${run}-${index}` })}\n`,
+  const jobs = creatorIds('youtube', SEED, JOBS, { fate: 'public', creators: 10_000 }).map(
+    (creator_id, index) => ({
+      key: creator_id,
+      value: JSON.stringify({
+        platform: 'youtube',
+        creator_id,
+        job_type: 'profile',
+        job_id: `${run}-${index}`,
+      }),
+    }),
   )
-  const producer = spawn(kcat, ['-P', '-b', broker, '-t', `${run}.jobs`, '-K', '\t'], {
-    stdio: ['pipe', 'inherit', 'inherit'],
-  })
-  producer.stdin.end(lines.join(''))
-  assert.equal((await once(producer, 'exit'))[0], 0)
+  await publish(kcat, broker, `${run}.jobs`, jobs)
 
   const results = async () =>
     (await admin.fetchTopicOffsets(`${run}.results`)).reduce((sum, { high }) => sum + Number(high), 0)

@@ -13,6 +13,7 @@ import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
 import { HOSTILE_KINDS, hostile } from './hostile.ts'
 import { Millrace } from './process.ts'
+import { realKafka } from './real-configuration.ts'
 
 const RECORDS = Number(process.env.MILLRACE_TEST_HOSTILE ?? 30_000)
 const HUGE = 12
@@ -82,18 +83,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
     join(folder, 'millrace.yaml'),
     JSON.stringify({
       data: join(folder, 'data'),
-      kafka: {
-        brokers: [broker],
-        group: run,
-        topics: [topic],
-        results_topic: `${run}.results`,
-        dead_topic: `${run}.dead`,
-        replayed_topic: `${run}.replayed`,
-        retry_topic_prefix: `${run}.retry.`,
-        parked_topic_prefix: `${run}.parked.`,
-        create_topics: true,
-        partitions: 3,
-      },
+      kafka: { ...realKafka(run, broker), partitions: 3 },
       redis: { url: redis, key_prefix: run },
       clickhouse: { url: clickhouse, database: run },
       admin: { port: 0 },

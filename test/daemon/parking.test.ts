@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +12,9 @@ import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
+import { publish } from './kafka-topics.ts'
 import { Millrace } from './process.ts'
+import { realKafka } from './real-configuration.ts'
 
 /** How long the one platform is blocked, and how long the other's rate is measured before. */
 const BLOCKED_MS = Number(process.env.MILLRACE_TEST_BLOCKED_MS ?? 10_000)
@@ -63,18 +63,7 @@ test('a platform that is blocked holds up no other on the same partitions, and i
     join(folder, 'millrace.yaml'),
     JSON.stringify({
       data: join(folder, 'data'),
-      kafka: {
-        brokers: [broker],
-        group: run,
-        topics: [`${run}.jobs`],
-        results_topic: `${run}.results`,
-        dead_topic: `${run}.dead`,
-        replayed_topic: `${run}.replayed`,
-        retry_topic_prefix: `${run}.retry.`,
-        parked_topic_prefix: `${run}.parked.`,
-        create_topics: true,
-        partitions: 3,
-      },
+      kafka: { ...realKafka(run, broker), partitions: 3 },
       redis: { url: redis, key_prefix: run },
       limits: {
         global: limits.global,
@@ -116,16 +105,15 @@ test('a platform that is blocked holds up no other on the same partitions, and i
       creatorIds(platform, SEED, JOBS_EACH, { fate: 'public', creators: 10_000 }),
     ]),
   )
-  const lines = Array.from({ length: 2 * JOBS_EACH }, (_, index) => {
+  const jobs = Array.from({ length: 2 * JOBS_EACH }, (_, index) => {
     const platform = PLATFORMS[index % 2]!
     const creator_id = creators.get(platform)![Math.floor(index / 2)]!
-    return `${platform}:${creator_id}\t${JSON.stringify({ platform, creator_id, job_type: 'profile', job_id: `${run}-${index}` })}\n`
+    return {
+      key: `${platform}:${creator_id}`,
+      value: JSON.stringify({ platform, creator_id, job_type: 'profile', job_id: `${run}-${index}` }),
+    }
   })
-  const producer = spawn(kcat, ['-P', '-b', broker, '-t', `${run}.jobs`, '-K', '\t'], {
-    stdio: ['pipe', 'inherit', 'inherit'],
-  })
-  producer.stdin.end(lines.join(''))
-  assert.deepEqual((await once(producer, 'exit'))[0], 0)
+  await publish(kcat, broker, `${run}.jobs`, jobs)
 
   const metric = async (name: string, platform: string) => {
     const text = await (await fetch(`${adminUrl}/metrics`)).text()

@@ -71,6 +71,24 @@ test('limits that cannot be used, or hold no call, are refused with what to do, 
   assert.match(share.stderr, /limit 0; expected a whole number/)
 })
 
+test('a topic or an interval for what there is not is refused with what there is, and exit code 2', async (t) => {
+  const cwd = folderOf(t)
+  writeFileSync(
+    join(cwd, 'millrace.yaml'),
+    'redis: {}\nkafka:\n  brokers: [127.0.0.1:1]\n  topics: [{ name: jobs.x, platform: instagrm }]\n',
+  )
+  const topic = await refusal(['run'], { cwd, env: EMBEDDED })
+  assert.equal(topic.code, 2)
+  assert.match(topic.stderr, /kafka\.topics: jobs\.x is said to be of "instagrm"; expected one of .*youtube/)
+  writeFileSync(join(cwd, 'millrace.yaml'), 'platforms:\n  youtube:\n    min_interval: { profil: 1h }\n')
+  const interval = await refusal(['run'], { cwd, env: EMBEDDED })
+  assert.equal(interval.code, 2)
+  assert.match(
+    interval.stderr,
+    /platforms\.youtube\.min_interval\.profil: youtube has no such job type, it offers .*profile/,
+  )
+})
+
 test('an unreachable broker is one line, with exit code 3', async (t) => {
   const cwd = folderOf(t)
   const env = { ...EMBEDDED, MILLRACE_KAFKA__BROKERS: '127.0.0.1:1', MILLRACE_LIMITS__SHARE: '1/2' }
