@@ -114,7 +114,6 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const store = started.adopt(await openStore(config), (one) => one.stop())
   await store.check()
   const publisher = await running(await openPublisher(config, topics, log))
-  const marks = await running(openMarks(config, log))
 
   // The upstream: who may send what, and how.
   const limiter = await running(openLimiter(config, metrics, log))
@@ -158,6 +157,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   }
 
   // Jobs: from the intake through the pipeline.
+  const marks = await running(openMarks(config, log))
   const intake = openIntake(config, topics, input, { metrics, log })
   const parking = await running(new Parking(parkingOptionsOf(config, topics, live), intake, log))
   const pipeline = new Pipeline({
