@@ -78,9 +78,14 @@ export class Completion {
 
   async complete(ending: Ending, outcome: Outcome): Promise<Ended> {
     switch (outcome.status) {
-      case 'retry':
-        await this.#retry(ending, outcome)
-        break
+      case 'retry': {
+        if (await this.#retry(ending, outcome)) break
+        const { reason } = outcome
+        const message = `${outcome.message}; and the retry topic does not take it: it is too large`
+        await this.#dead(ending, reason, message, Date.now())
+        ending.delivery.settle()
+        return { status: 'dead', reason }
+      }
       case 'done': {
         const refused = await this.#done(ending, outcome.harvest, outcome.observedAtMs)
         if (refused === null) break
@@ -101,10 +106,16 @@ export class Completion {
     return { status: outcome.status, reason: 'reason' in outcome ? outcome.reason : null }
   }
 
-  /** Puts a job aside into the topic of its platform, where it will be taken from again. */
-  async park({ delivery, signal }: Pick<Ending, 'delivery' | 'signal'>, topic: string): Promise<void> {
-    await this.#ports.publisher.publish(topic, [parkedRecord(delivery.record, Date.now())], signal)
+  /** Puts a job aside into the topic of its platform, where it will be taken from again; false when the topic does not take it. */
+  async park({ delivery, signal }: Pick<Ending, 'delivery' | 'signal'>, topic: string): Promise<boolean> {
+    try {
+      await this.#ports.publisher.publish(topic, [parkedRecord(delivery.record, Date.now())], signal)
+    } catch (error) {
+      if (isRefused(error)) return false
+      throw error
+    }
     delivery.settle()
+    return true
   }
 
   /** Sends the result again of a job that has ended before. */
@@ -185,7 +196,8 @@ export class Completion {
     await this.#conclude(ending, { status: 'dead', reason, message })
   }
 
-  async #retry(ending: Ending, outcome: Outcome & { status: 'retry' }): Promise<void> {
+  /** False when the topic does not take it. */
+  async #retry(ending: Ending, outcome: Outcome & { status: 'retry' }): Promise<boolean> {
     const { publisher, metrics } = this.#ports
     const { retryTopics, writer } = this.#options
     const next = retryTopics.find(({ delayMs }) => delayMs >= outcome.delayMs) ?? retryTopics.at(-1)
@@ -197,8 +209,18 @@ export class Completion {
       throttled: ending.throttled,
       dueAtMs: Date.now() + next.delayMs,
     }
-    await publisher.publish(next.topic, [retryRecord(ending.delivery.record, trouble, writer)], ending.signal)
+    try {
+      await publisher.publish(
+        next.topic,
+        [retryRecord(ending.delivery.record, trouble, writer)],
+        ending.signal,
+      )
+    } catch (error) {
+      if (isRefused(error)) return false
+      throw error
+    }
     metrics.retries_total.inc({ platform: ending.labels.platform, reason: outcome.reason })
+    return true
   }
 
   #write(
@@ -282,10 +304,15 @@ export class Completion {
     try {
       await publisher.publish(topic, [record], signal)
     } catch (error) {
-      if (!(error instanceof MillraceError) || error.code !== 'RECORD_REFUSED') throw error
+      if (!isRefused(error)) throw error
       await publisher.publish(topic, [smaller(record)], signal)
     }
   }
+}
+
+/** The topic will never take the record, for what it is. */
+function isRefused(error: unknown): boolean {
+  return error instanceof MillraceError && error.code === 'RECORD_REFUSED'
 }
 
 function pictureRows(picture: PictureOutcome): PictureRow[] {

@@ -100,14 +100,20 @@ export class Parking {
     this.#timer = undefined
   }
 
-  /** Where a job stands that may be done now; or the topic that it is to be parked in. */
-  admit(platform: string, { record: { topic }, bytes }: Delivery): Standing | string {
+  /** The topic that a job is to be parked in; undefined for one that may be done now. */
+  topicFor(platform: string, { record: { topic } }: Delivery): string | undefined {
     const load = this.#loads.get(platform)
-    if (load === undefined) return new Standing(() => {})
     // When all have their share nothing is gained: these were on their way before the shared topics were held.
-    const isApart = load.ownTopics.includes(topic) || this.#sharedHeld
-    if (!isApart && this.#isParking(load)) return load.parkedTopic
-    return new Standing((waits) => this.#count(load, waits ? 1 : -1, waits ? bytes : -bytes))
+    if (load === undefined || load.ownTopics.includes(topic) || this.#sharedHeld) return undefined
+    return this.#isParking(load) ? load.parkedTopic : undefined
+  }
+
+  /** Where a job stands that is done now. */
+  admit(platform: string, { bytes }: Delivery): Standing {
+    const load = this.#loads.get(platform)
+    return new Standing((waits) => {
+      if (load !== undefined) this.#count(load, waits ? 1 : -1, waits ? bytes : -bytes)
+    })
   }
 
   get states(): readonly ParkingState[] {

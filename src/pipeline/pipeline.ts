@@ -12,7 +12,6 @@ import { ABANDONED, runJob } from './job-run.ts'
 import type { Parking } from './parking.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import type { RetryPolicy } from './retry-policy.ts'
-import { Standing } from './standing.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface PipelineParts {
@@ -136,11 +135,12 @@ export class Pipeline {
     const { platform } = labels
     const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
 
-    const standing = parking.admit(platform, delivery)
-    if (!(standing instanceof Standing)) {
+    const aside = parking.topicFor(platform, delivery)
+    if (aside !== undefined && (await completion.park(taken, aside))) {
       metrics.jobs_parked_total.inc({ platform })
-      return await completion.park(taken, standing)
+      return
     }
+    const standing = parking.admit(platform, delivery)
     this.#consumed++
     metrics.jobs_consumed_total.inc({ platform })
     const errand: Errand = {

@@ -33,6 +33,7 @@ class Bench {
   reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
   refuseRows = false
   recordBytesMax = Number.POSITIVE_INFINITY
+  refusedTopic: string | undefined
   readonly metrics = createMetrics()
   readonly desk: PermitDesk
   readonly pipeline: Pipeline
@@ -139,7 +140,8 @@ class Bench {
     const publisher: Publisher = {
       healthy: true,
       publish: async (topic, records) => {
-        if (records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)) {
+        const isTooLarge = records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)
+        if (isTooLarge || topic === this.refusedTopic) {
           throw new MillraceError('RECORD_REFUSED', 'too large')
         }
         await this.#call(`publish ${topic}`)
@@ -486,6 +488,28 @@ test('jobs that their platform has no room for are parked: byte for byte, with t
   await Promise.all(waiting)
   assert.equal(bench.pipeline.counts.consumed, 2)
   assert.equal(bench.results().length, 2)
+})
+
+test('a job that no topic takes to be put aside or off is done now, or dead: it stops nothing', async () => {
+  const bench = new Bench(COUNTER, { waitingMax: 1 })
+  bench.refusedTopic = 'parked'
+  bench.desk.pause('counter', 'test')
+  const waiting = [bench.deliver(JOB), bench.deliver(JOB)]
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(bench.published, [])
+  bench.desk.resume('counter')
+  await Promise.all(waiting)
+  assert.deepEqual(
+    bench.results().map(({ status }) => status),
+    ['done', 'done'],
+  )
+  const put = new Bench()
+  put.refusedTopic = 'retry.5m'
+  put.reply = () => json(429, {}, { 'retry-after': '100' })
+  await put.deliver(JOB)
+  const last = put.results().at(-1)
+  assert.deepEqual([last?.status, last?.reason], ['dead', 'rate_limited'])
+  assert.match(last?.message ?? '', /too large/)
 })
 
 test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {
