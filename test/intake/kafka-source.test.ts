@@ -207,6 +207,32 @@ describe('Kafka source', () => {
     assert.ok(arrivedAtMs.get('behind')! >= dueAtMs)
   })
 
+  it('shares the intake among topics by their weights, however many partitions each has', async (t) => {
+    const light = await fresh(t, 6)
+    if (light === null) return
+    const heavy = await freshTopic(1)
+    const count = 6_000
+    const lines = numbered(0, count).map((value) => value.padEnd(300))
+    for (let from = 0; from < count; from += 1_000) {
+      const part = lines.slice(from, from + 1_000)
+      await publish(heavy, 0, part)
+      await publish(light.topic, (from / 1_000) % 6, part)
+    }
+    const source = open({ groupId: light.groupId, topics: [light.topic, heavy] })
+    const options = { jobsMax: 50, weights: { [heavy]: 4 } }
+    const order: string[] = []
+    const work = (delivery: Delivery) => {
+      order.push(delivery.record.topic)
+      setTimeout(() => delivery.settle(), 5)
+    }
+    await using run = await new Run(source, options, work).start()
+    await until(() => order.length >= 4_000, 'four thousand records')
+    const share = order.slice(500, 4_000).filter((topic) => topic === heavy).length / 3_500
+    t.diagnostic(`${(share * 100).toFixed(1)}% of the topic with four fifths of the weight`)
+    assert.ok(share > 0.72 && share < 0.85, `${share}`)
+    await run.intake.stop()
+  })
+
   it('knows the lag of partitions, of paused ones too', async (t) => {
     const place = await fresh(t, 1)
     if (place === null) return
