@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { type Job, originOf } from './job.ts'
 import type { SourceRecord } from './record.ts'
 
@@ -36,7 +36,7 @@ export interface Scraped {
  */
 export function markOf(job: Job): string {
   const rest = JSON.stringify([job.creatorId, job.type, job.requestedAtMs, job.replayOf])
-  return `${job.platform}:${job.id}:${createHash('sha256').update(rest).digest('base64url').slice(0, 12)}`
+  return `${job.platform}:${job.id}:${hash('sha256', rest, 'base64url').slice(0, 12)}`
 }
 
 /** The name of a record that is no job: its first place. */

@@ -120,7 +120,7 @@ export class Completion {
 
   /** Sends the result again of a job that has ended before. */
   async repeat(ending: Pick<Ending, 'delivery' | 'job' | 'signal'>, result: Buffer): Promise<void> {
-    await this.#send(ending, JSON.parse(result.toString()) as ResultMessage, true)
+    await this.#sendAgain(ending, result)
     ending.delivery.settle()
   }
 
@@ -273,24 +273,23 @@ export class Completion {
     }
     const ours = Buffer.from(JSON.stringify(message))
     const standing = await this.#ports.marks.end(ending.name, ours, signal)
-    if (standing === ours) await this.#send(ending, message, false)
-    else await this.#send(ending, JSON.parse(standing.toString()) as ResultMessage, true)
+    await (standing === ours ? this.#send(ending, message, ours) : this.#sendAgain(ending, standing))
   }
 
+  #sendAgain(ending: Pick<Ending, 'job' | 'signal'>, result: Buffer): Promise<void> {
+    return this.#send(ending, { ...(JSON.parse(result.toString()) as ResultMessage), replayed: true })
+  }
+
+  /** `bytes`: the result as JSON, where it has been written down already. */
   #send(
     { job, signal }: Pick<Ending, 'job' | 'signal'>,
     result: ResultMessage,
-    replayed: boolean,
+    bytes?: Buffer,
   ): Promise<void> {
-    const message = { ...result, replayed }
     // The rows hold what a result too large for its topic has to leave out.
-    const without = () => resultRecord({ ...message, data: null, pictures: [] }, job?.traceparent)
-    return this.#publishOr(
-      this.#options.resultsTopic,
-      resultRecord(message, job?.traceparent),
-      signal,
-      without,
-    )
+    const without = () => resultRecord({ ...result, data: null, pictures: [] }, job?.traceparent)
+    const whole = resultRecord(result, job?.traceparent, bytes)
+    return this.#publishOr(this.#options.resultsTopic, whole, signal, without)
   }
 
   /** Publishes a record, or what `smaller` makes of it when it is refused for good: no record may stop its partition. */

@@ -93,11 +93,15 @@ function ourHeaders(record: SourceRecord, trouble: Trouble, writer: Writer): Rec
   }
 }
 
-/** The result of a job, keyed like the job so that one creator's results stay in order. */
-export function resultRecord(result: ResultMessage, traceparent: string | undefined): OutRecord {
+/** The result of a job, keyed like the job so that one creator's results stay in order. `value`: the result as JSON. */
+export function resultRecord(
+  result: ResultMessage,
+  traceparent: string | undefined,
+  value: Buffer = Buffer.from(JSON.stringify(result)),
+): OutRecord {
   return {
     key: Buffer.from(`${result.platform}:${result.creator_id}`),
-    value: Buffer.from(JSON.stringify(result)),
+    value,
     headers: traceparent === undefined ? {} : { traceparent: header(traceparent) },
   }
 }
