@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { type Job, originOf } from './job.ts'
 import type { SourceRecord } from './record.ts'
 
@@ -35,8 +34,9 @@ export interface Scraped {
  * another job, and so is a dead letter that was sent back.
  */
 export function markOf(job: Job): string {
-  const rest = JSON.stringify([job.creatorId, job.type, job.requestedAtMs, job.replayOf])
-  return `${job.platform}:${job.id}:${hash('sha256', rest, 'base64url').slice(0, 12)}`
+  const { platform, type, creatorId, requestedAtMs, id, replayOf } = job
+  // Ids may hold anything, so nothing less tells where one ends; a digest would take longer than all else here.
+  return JSON.stringify([platform, type, creatorId, requestedAtMs, id, replayOf])
 }
 
 /** The name of a record that is no job: its first place. */
@@ -47,5 +47,5 @@ export function markOfRecord(record: SourceRecord): string {
 
 /** The name under which a creator's last scrape is noted. */
 export function scrapeMarkOf({ platform, jobType, creatorId }: Scraped): string {
-  return `${platform}:${jobType}:${creatorId}`
+  return JSON.stringify([platform, jobType, creatorId])
 }
