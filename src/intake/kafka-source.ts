@@ -5,7 +5,8 @@ import { coordinatorReady } from '../kafka/coordinator.ts'
 import { fromMessage } from '../kafka/from-message.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Assignments, type Changes } from './assignments.ts'
-import type { Beyond } from './beyond.ts'
+import { committedBeyond } from './committed-beyond.ts'
+import { KafkaLag } from './kafka-lag.ts'
 import type { KafkaSourceOptions } from './kafka-source-options.ts'
 import {
   type Partition,
@@ -16,8 +17,6 @@ import {
   type SourceHandlers,
 } from './source.ts'
 
-/** For how long a new assignment may wait to hear what was finished of it. */
-const BEYOND_TIMEOUT_MS = 5_000
 /** Leaving the group is a courtesy: without an answer in this time we go, and the session times out. */
 const STOP_TIMEOUT_MS = 5_000
 
@@ -43,12 +42,10 @@ export class KafkaSource implements Source {
   readonly #consumer: Consumer
   readonly #admin: Admin
   readonly #assignments = new Assignments()
+  readonly #lag: KafkaLag
   readonly #paused = new Map<string, Partition>()
-  readonly #backlogs = new Map<string, number>()
   #handlers: SourceHandlers | undefined
   #commitNow: EachBatchPayload['commitOffsetsIfNecessary'] | undefined
-  #lagTimer: NodeJS.Timeout | undefined
-  #refreshing: Promise<void> | undefined
   /** Aborted by stop, for a start that is under way. */
   readonly #unwanted = new AbortController()
   #brokerTakesBeyond = true
@@ -72,6 +69,7 @@ export class KafkaSource implements Source {
       retry: RETRY,
     })
     this.#admin = kafka.admin({ retry: { ...RETRY, retries: 2 } })
+    this.#lag = new KafkaLag(options, { admin: this.#admin, assignments: this.#assignments, log })
   }
 
   /** Rejects with ServiceAwayError within `startTimeoutMs`. Assignments come later, by the handlers. */
@@ -90,14 +88,7 @@ export class KafkaSource implements Source {
       throw translate(error, this.#options.brokers)
     }
     this.#running = true
-    const lagEveryMs = this.#options.lagEveryMs ?? 5_000
-    if (lagEveryMs > 0) {
-      this.#lagTimer = setInterval(() => {
-        this.#refreshing ??= this.#refreshLag().finally(() => {
-          this.#refreshing = undefined
-        })
-      }, lagEveryMs)
-    }
+    this.#lag.start()
   }
 
   pause(partitions: readonly Partition[]): void {
@@ -145,7 +136,7 @@ export class KafkaSource implements Source {
   }
 
   backlog(topic: string): number | undefined {
-    return this.#backlogs.get(topic)
+    return this.#lag.backlog(topic)
   }
 
   exhausted(): Promise<boolean> {
@@ -160,7 +151,6 @@ export class KafkaSource implements Source {
   async #close(): Promise<void> {
     this.#running = false
     this.#unwanted.abort(new Error('stopped while starting'))
-    clearInterval(this.#lagTimer)
     const closing = Promise.allSettled([this.#consumer.disconnect(), this.#closeAdmin()])
     await within(closing, STOP_TIMEOUT_MS, () => new Error('late')).catch(() => {
       this.#log.warn('kafka did not answer while leaving the group; the session will time out by itself')
@@ -171,7 +161,7 @@ export class KafkaSource implements Source {
 
   /** A request that is still under way would make kafkajs connect again behind our back. */
   async #closeAdmin(): Promise<void> {
-    await this.#refreshing
+    await this.#lag.stop()
     await this.#admin.disconnect()
   }
 
@@ -245,7 +235,7 @@ export class KafkaSource implements Source {
 
   /** Tells of new assignments, with what had been finished of them; until that is known they stay paused. */
   async #assign(assigned: Changes['assigned']): Promise<void> {
-    const beyond = await this.#committedBeyond(assigned)
+    const beyond = await committedBeyond(this.#admin, this.#options.groupId, assigned, this.#log)
     if (this.#stopping !== undefined) return
     for (const { epoch, ...partition } of assigned) {
       const key = partitionKey(partition)
@@ -255,33 +245,6 @@ export class KafkaSource implements Source {
     }
     this.#restorePauses()
     if (this.#pending.size === 0) this.#handlers?.onRebalance('finished')
-  }
-
-  /** Without an answer work begins nevertheless: then some of it is done twice. */
-  async #committedBeyond(assigned: Changes['assigned']): Promise<ReadonlyMap<string, Beyond>> {
-    const found = new Map<string, Beyond>()
-    const topics = [...new Set(assigned.map(({ topic }) => topic))]
-    if (topics.length === 0) return found
-    try {
-      const groupId = this.#options.groupId
-      const asked = this.#admin.fetchOffsets({ groupId, topics })
-      for (const { topic, partitions } of await within(
-        asked,
-        BEYOND_TIMEOUT_MS,
-        () => new Error('no answer in time'),
-      )) {
-        for (const { partition, offset, metadata } of partitions) {
-          if (metadata !== null && metadata !== '')
-            found.set(partitionKey({ topic, partition }), { offset: Number(offset), text: metadata })
-        }
-      }
-    } catch (error) {
-      this.#log.info(
-        { reason: messageOf(error, 200) },
-        'kafka does not say what was finished beyond the committed offsets; it may be done again',
-      )
-    }
-    return found
   }
 
   /** A consumer that restarted after a crash has forgotten them, and a lost partition must not come back paused. */
@@ -319,29 +282,6 @@ export class KafkaSource implements Source {
     this.#assignments.read(partition, next, end)
     const records = batch.messages.map((message) => fromMessage(partition, message))
     this.#handlers?.onRecords(partition, epoch, records, next)
-  }
-
-  async #refreshLag(): Promise<void> {
-    const { groupId, topics } = this.#options
-    try {
-      // Offsets first: what is published meanwhile makes a backlog look too large, never too small.
-      const groups = await this.#admin.fetchOffsets({ groupId, topics: [...topics] })
-      for (const { topic, partitions } of groups) {
-        if (this.#stopping !== undefined) return
-        const committed = new Map(partitions.map(({ partition, offset }) => [partition, Number(offset)]))
-        let backlog = 0
-        for (const { partition, low, high } of await this.#admin.fetchTopicOffsets(topic)) {
-          const offset = committed.get(partition) ?? -1
-          this.#assignments.ends({ topic, partition }, Number(low), Number(high))
-          if (offset >= 0) this.#assignments.committed({ topic, partition, offset })
-          backlog += Math.max(0, Number(high) - Math.max(offset, Number(low)))
-        }
-        this.#backlogs.set(topic, backlog)
-      }
-    } catch (error) {
-      // A figure only; the consumer notices by itself when Kafka is away.
-      this.#log.debug({ reason: messageOf(error, 200) }, 'lag could not be asked for')
-    }
   }
 }
 
