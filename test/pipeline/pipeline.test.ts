@@ -437,6 +437,21 @@ test('a dead letter that was sent back is done anew, once', async () => {
   )
 })
 
+test('a dead letter that was no job and is sent back as it was is a dead letter again, once', async () => {
+  const bench = new Bench()
+  await bench.deliver(Buffer.from('no job'))
+  const [letter] = bench.published
+  assert.equal(letter?.topic, 'dead')
+  const replay = { ...letter.record.headers, [HEADERS.replayOf]: Buffer.from('0-0') }
+  await bench.deliver(Buffer.from('no job'), replay)
+  await bench.deliver(Buffer.from('no job'), replay)
+  assert.equal(bench.published.filter(({ topic }) => topic === 'dead').length, 2)
+  assert.deepEqual(
+    bench.results().map(({ replayed }) => replayed),
+    [false, false, true],
+  )
+})
+
 test('wherever a daemon dies, the job’s results are all the same, and all that follows from it is stored', async () => {
   const job = { ...JOB, job_id: 'one', params: { pictures: ['http://p/1'], pages: 1 } }
   for (const [reply, value] of [
