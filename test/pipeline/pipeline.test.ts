@@ -140,7 +140,7 @@ class Bench {
     const publisher: Publisher = {
       healthy: true,
       publish: async (topic, records) => {
-        const isTooLarge = records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)
+        const isTooLarge = records.some((record) => sizeOf(record) > this.recordBytesMax)
         if (isTooLarge || topic === this.refusedTopic) {
           throw new MillraceError('RECORD_REFUSED', 'too large')
         }
@@ -265,6 +265,11 @@ class Bench {
       .filter(({ topic }) => topic === 'results')
       .map(({ record }) => JSON.parse(String(record.value)) as ResultMessage)
   }
+}
+
+function sizeOf({ key, value, headers }: OutRecord): number {
+  const parts = [key, value, ...Object.values(headers).flat()]
+  return parts.reduce((sum, part) => sum + (part?.length ?? 0), 0)
 }
 
 function json(status: number, body: unknown, headers: Reply['headers'] = {}): Reply {
@@ -710,6 +715,30 @@ test('a dead letter that its topic refuses for its size is cut, with its length 
   assert.equal(dead?.value?.length, 65_536)
   assert.equal(headerText(dead?.headers ?? {}, HEADERS.cut), '200000')
   assert.equal(headerText(dead?.headers ?? {}, HEADERS.originalOffset), '0')
+})
+
+test('a dead letter whose key and headers alone are too large goes without them, and with its length, reason and place', async () => {
+  const bench = new Bench()
+  bench.recordBytesMax = 100_000
+  await bench.deliver(
+    { ...JOB, job_type: 'nothing' },
+    { theirs: Buffer.alloc(200_000), list: [Buffer.alloc(9)] },
+  )
+  const dead = bench.published.find(({ topic }) => topic === 'dead')?.record
+  assert.ok(dead)
+  assert.equal(JSON.parse(String(dead.value)).creator_id, 'Ada')
+  assert.equal(headerText(dead.headers, HEADERS.reason), 'unknown_job_type')
+  assert.equal(headerText(dead.headers, HEADERS.originalOffset), '0')
+  assert.equal(dead.headers.theirs, undefined)
+})
+
+test('a job whose follow-ups their topic refuses is a dead letter: it stops nothing', async () => {
+  const bench = new Bench()
+  bench.refusedTopic = 'jobs'
+  await bench.deliver({ ...JOB, params: { pages: 1 } })
+  const [result] = bench.results()
+  assert.deepEqual([result?.status, result?.reason], ['dead', 'too_large'])
+  assert.deepEqual(bench.trail, ['rows', 'rows', 'publish dead', 'mark', 'publish results', 'settle'])
 })
 
 test('a record that was cut on its way is malformed, with its true size', async () => {
