@@ -231,7 +231,7 @@ class Bench {
   }
 
   /** Delivers a record and resolves when it is settled. */
-  deliver(value: unknown, headers: SourceRecord['headers'] = {}): Promise<void> {
+  deliver(value: unknown, headers: SourceRecord['headers'] = {}, lost = this.#lost.signal): Promise<void> {
     const bytes = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value))
     const record: SourceRecord = {
       topic: 'jobs',
@@ -247,7 +247,7 @@ class Bench {
         this.trail.push('settle')
         resolve()
       }
-      this.pipeline.accept({ record, bytes: bytes.length, settle, lost: this.#lost.signal })
+      this.pipeline.accept({ record, bytes: bytes.length, settle, lost })
     })
   }
 
@@ -530,6 +530,38 @@ test('a job that no topic takes to be put aside or off is done now, or dead: it 
   const last = put.results().at(-1)
   assert.deepEqual([last?.status, last?.reason], ['dead', 'rate_limited'])
   assert.match(last?.message ?? '', /too large/)
+})
+
+test('a call that goes on after its job has ended, and is cut off, takes nobody’s place for good', async () => {
+  const both: Platform = {
+    ...COUNTER,
+    jobs: {
+      both: {
+        params: z.object({}),
+        run: async (_job, { get }) => {
+          const of = (creator: string) => get('count', { path: { creator } } as never)
+          await Promise.all([of('gone'), of('failing')])
+          return {}
+        },
+      },
+    },
+  }
+  const bench = new Bench(both, { waitingMax: 1 })
+  const failed = Promise.withResolvers<void>()
+  bench.reply = async ({ pathname }) => {
+    if (pathname.endsWith('/gone')) return json(404, {})
+    await failed.promise
+    return json(503, {}, { 'retry-after': '0.05' })
+  }
+  const lost = new AbortController()
+  await bench.deliver({ ...JOB, job_type: 'both' }, {}, lost.signal)
+  failed.resolve()
+  const retried = async () => (await bench.metrics.retries_total.get()).values.length > 0
+  while (!(await retried())) await new Promise((resolve) => setImmediate(resolve))
+  lost.abort(new Error('lost'))
+  await new Promise((resolve) => setImmediate(resolve))
+  await bench.deliver({ ...JOB, job_type: 'both' })
+  assert.equal(bench.published.filter(({ topic }) => topic === 'parked').length, 0)
 })
 
 test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {
