@@ -1,7 +1,7 @@
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { type Job, originOf } from '../job/job.ts'
 import type { Marks } from '../job/mark.ts'
-import type { Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
+import type { FollowUp, Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
 import type { PictureOutcome, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
 import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
@@ -32,7 +32,8 @@ export interface CompletionOptions {
   readonly writer: Writer
   readonly resultsTopic: string
   readonly deadTopic: string
-  readonly jobsTopic: string
+  /** Where a platform's follow-up jobs go. */
+  readonly followUpTopic: (platform: string) => string
   /** Shortest first. */
   readonly retryTopics: readonly { topic: string; delayMs: number }[]
 }
@@ -128,7 +129,6 @@ export class Completion {
 
   /** Null, or why ClickHouse refused the rows, or the jobs topic a follow-up. */
   async #done(ending: Ending, harvest: Harvest, observedAtMs: number): Promise<Refusal | null> {
-    const { publisher } = this.#ports
     const { job, signal } = ending
     if (job === null) throw new TypeError('a record that is no job cannot be done')
     const pictures = await this.#pictures(ending, harvest)
@@ -144,9 +144,8 @@ export class Completion {
       const scraped = { platform, creatorId: ending.creatorId, jobType }
       await this.#ports.marks.scraped(scraped, ending.name, ending.minIntervalMs, signal)
     }
-    const followUps = followUpRecords(job, harvest.followUps ?? [])
     try {
-      if (followUps.length > 0) await publisher.publish(this.#options.jobsTopic, followUps, signal)
+      await this.#followUp(job, harvest.followUps ?? [], signal)
     } catch (error) {
       if (!isRefused(error)) throw error
       // Unknown fields of the parent go along, so a parent that just fitted may have follow-ups that do not.
@@ -167,6 +166,15 @@ export class Completion {
       data: harvest.data ?? null,
     })
     return null
+  }
+
+  async #followUp(job: Job, followUps: readonly FollowUp[], signal: AbortSignal): Promise<void> {
+    const byTopic = new Map<string, OutRecord[]>()
+    for (const [index, record] of followUpRecords(job, followUps).entries()) {
+      const topic = this.#options.followUpTopic(followUps[index]?.platform ?? job.platform)
+      byTopic.set(topic, [...(byTopic.get(topic) ?? []), record])
+    }
+    for (const [topic, records] of byTopic) await this.#ports.publisher.publish(topic, records, signal)
   }
 
   async #pictures(ending: Ending, harvest: Harvest): Promise<PictureOutcome[]> {

@@ -157,7 +157,7 @@ class Bench {
         writer: { group: 'g', version: '1' },
         resultsTopic: 'results',
         deadTopic: 'dead',
-        jobsTopic: 'jobs',
+        followUpTopic: () => 'jobs',
         retryTopics: [
           { topic: 'retry.30s', delayMs: 30_000 },
           { topic: 'retry.5m', delayMs: 300_000 },
