@@ -25,7 +25,7 @@ const log = createLog({ level: 'warn', pretty: false, secrets: [] })
 const redis = { url: server.address, keyPrefix: 'bench', commandTimeoutMs: 10_000 }
 const contestants: readonly [string, Marks][] = [
   ['Redis', new RedisMarks({ redis, endedKeptMs: KEPT_MS, away: 'wait' }, log)],
-  ['folder', new FileMarks({ folder, endedKeptMs: KEPT_MS })],
+  ['folder', new FileMarks({ folder, endedKeptMs: KEPT_MS }, log)],
 ]
 for (const [, marks] of contestants) await marks.start()
 

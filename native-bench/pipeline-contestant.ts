@@ -113,7 +113,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
         writer: { group: 'bench', version: '0' },
         resultsTopic: 'results',
         deadTopic: 'dead',
-        jobsTopic: 'jobs',
+        followUpTopic: () => 'jobs',
         retryTopics: [{ topic: 'retry', delayMs: 1_000 }],
       },
     ),

@@ -1,4 +1,5 @@
 import { messageOf } from '../job/errors.ts'
+import { onAbort } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Committable } from './ledger.ts'
@@ -8,6 +9,8 @@ import { type Position, partitionKey, type Source } from './source.ts'
 /** A last commit is tried so often, so far apart: enough to live through a rebalance that is under way. */
 const LAST_ATTEMPTS = 5
 const LAST_PAUSE_MS = 200
+/** All of them together: a broker that hangs keeps each request for 15 s, and whoever stops us does not wait for that. */
+const LAST_MS_MAX = 3_000
 
 /**
  * Commits what the ledgers say is finished, one commit at a time. A commit that fails loses nothing: the positions are
@@ -44,9 +47,10 @@ export class Committer {
 
   /** The last commit, before leaving: tried again a few times, then given up, which costs a repetition. */
   async commitLast(): Promise<void> {
-    for (let attempt = 1; attempt <= LAST_ATTEMPTS; attempt += 1) {
-      if (await this.commit()) return
-      await new Promise((resolve) => setTimeout(resolve, LAST_PAUSE_MS))
+    const late = AbortSignal.timeout(LAST_MS_MAX)
+    for (let attempt = 1; attempt <= LAST_ATTEMPTS && !late.aborted; attempt += 1) {
+      if (await before(late, this.commit())) return
+      await before(late, new Promise((resolve) => setTimeout(resolve, LAST_PAUSE_MS)))
     }
     this.#log.warn('what was finished last could not be committed; it will be delivered again')
   }
@@ -85,4 +89,11 @@ export class Committer {
     }
     return undefined
   }
+}
+
+/** What it resolves with, or undefined when it is late. */
+async function before<T>(late: AbortSignal, promise: Promise<T>): Promise<T | undefined> {
+  const { promise: given, resolve } = Promise.withResolvers<undefined>()
+  const forget = onAbort(late, () => resolve(undefined))
+  return await Promise.race([promise, given]).finally(forget)
 }

@@ -1,5 +1,5 @@
-import { type Job, originOf } from './job.ts'
-import type { SourceRecord } from './record.ts'
+import { HEADERS, type Job, originOf } from './job.ts'
+import { headerText, type SourceRecord } from './record.ts'
 
 /**
  * What is known of jobs beyond the process that did them, each by its name (`markOf`). A mark is kept for a while and then
@@ -39,10 +39,11 @@ export function markOf(job: Job): string {
   return JSON.stringify([platform, type, creatorId, requestedAtMs, id, replayOf])
 }
 
-/** The name of a record that is no job: its first place. */
+/** The name of a record that is no job: its first place, and which dead letter it is when it was sent back. */
 export function markOfRecord(record: SourceRecord): string {
   const { topic, partition, offset, timestampMs } = originOf(record)
-  return `record:${topic}-${partition}-${offset}:${timestampMs}`
+  const replayOf = headerText(record.headers, HEADERS.replayOf)
+  return `record:${topic}-${partition}-${offset}:${timestampMs}${replayOf === undefined ? '' : `:${replayOf}`}`
 }
 
 /** The name under which a creator's last scrape is noted. */

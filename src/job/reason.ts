@@ -90,8 +90,8 @@ export const REASONS = {
   },
   too_large: {
     kind: 'content',
-    what: 'The reply or picture is larger than allowed.',
-    act: 'Raise `fetch.body_bytes_max` or `images.bytes_max` if it is legitimate.',
+    what: 'The reply, the picture or a follow-up job is larger than allowed.',
+    act: 'Raise `fetch.body_bytes_max`, `images.bytes_max` or the jobs topic’s `max.message.bytes` if it is legitimate.',
   },
   attempts_exhausted: {
     kind: 'transient',

@@ -1,6 +1,9 @@
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { messageOf } from '../job/errors.ts'
 import { type Marks, type Scraped, scrapeMarkOf } from '../job/mark.ts'
+import { sleep } from '../lib/abort.ts'
+import type { Log } from '../telemetry/log.ts'
 
 export interface FileMarksOptions {
   /** A folder of its own; made when it is not there. One daemon per folder. */
@@ -28,11 +31,14 @@ interface Kept {
 }
 
 const CHUNK_BYTES = 64 * 1024
+const RETRY_MS = { first: 50, most: 1_000 }
 
 /**
  * Marks in a folder, for a daemon without Redis: they outlive its process, however that ends. Memory holds where each mark
  * stands, the files hold the texts. Every file takes marks for a quarter of the time that they are kept, and is removed when the
  * last of them has expired.
+ *
+ * While a mark cannot be written, on a full disk say, whoever brings it waits: their job has not ended yet.
  *
  * Not flushed to the disk: a machine that loses power forgets the last marks, which costs repetitions.
  */
@@ -43,9 +49,12 @@ export class FileMarks implements Marks {
   readonly #files = new Map<string, { readonly handle: FileHandle; size: number; lastExpiresAtMs: number }>()
   /** One thing after the other: a line has to know where it stands, and a file may be removed. */
   #turn: Promise<unknown> = Promise.resolve()
+  readonly #log: Log
+  #failing = false
 
-  constructor(options: FileMarksOptions) {
+  constructor(options: FileMarksOptions, log: Log) {
     this.#options = options
+    this.#log = log
     this.#now = options.now ?? Date.now
   }
 
@@ -62,26 +71,42 @@ export class FileMarks implements Marks {
     this.#files.clear()
   }
 
-  async ended(name: string): Promise<Buffer | null> {
-    const text = await this.#inTurn(() => this.#read(endedMark(name)))
+  async ended(name: string, signal: AbortSignal): Promise<Buffer | null> {
+    const text = await this.#insist(() => this.#read(endedMark(name)), signal)
     return text === null ? null : Buffer.from(text)
   }
 
-  end(name: string, result: Buffer): Promise<Buffer> {
-    return this.#inTurn(async () => {
+  async end(name: string, result: Buffer, signal: AbortSignal): Promise<Buffer> {
+    return await this.#insist(async () => {
       const standing = await this.#read(endedMark(name))
       if (standing !== null) return Buffer.from(standing)
       await this.#append(endedMark(name), this.#options.endedKeptMs, result.toString())
       return result
-    })
+    }, signal)
   }
 
-  scrapedBy(scraped: Scraped): Promise<string | null> {
-    return this.#inTurn(() => this.#read(`scraped ${scrapeMarkOf(scraped)}`))
+  async scrapedBy(scraped: Scraped, signal: AbortSignal): Promise<string | null> {
+    return await this.#insist(() => this.#read(`scraped ${scrapeMarkOf(scraped)}`), signal)
   }
 
-  scraped(scraped: Scraped, name: string, keepMs: number): Promise<void> {
-    return this.#inTurn(() => this.#append(`scraped ${scrapeMarkOf(scraped)}`, keepMs, name))
+  async scraped(scraped: Scraped, name: string, keepMs: number, signal: AbortSignal): Promise<void> {
+    await this.#insist(() => this.#append(`scraped ${scrapeMarkOf(scraped)}`, keepMs, name), signal)
+  }
+
+  /** Does it in its turn, until it succeeds. Rejects only when `signal` is aborted. */
+  async #insist<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let pauseMs = RETRY_MS.first; ; pauseMs = Math.min(pauseMs * 2, RETRY_MS.most)) {
+      signal.throwIfAborted()
+      try {
+        return await this.#inTurn(work)
+      } catch (error) {
+        const { folder } = this.#options
+        if (!this.#failing)
+          this.#log.error({ folder, reason: messageOf(error, 200) }, 'marks cannot be kept: jobs wait')
+        this.#failing = true
+        await sleep(pauseMs, signal)
+      }
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -95,7 +120,7 @@ export class FileMarks implements Marks {
     const file = kept === undefined ? undefined : this.#files.get(kept.file)
     if (kept === undefined || file === undefined || kept.expiresAtMs <= this.#now()) return null
     const { buffer } = await file.handle.read(Buffer.alloc(kept.bytes), 0, kept.bytes, kept.at)
-    return (JSON.parse(buffer.toString()) as Line).text
+    return readLine(buffer)?.text ?? null
   }
 
   async #append(mark: string, keepMs: number, text: string): Promise<void> {
@@ -103,7 +128,11 @@ export class FileMarks implements Marks {
     const line = Buffer.from(`${JSON.stringify({ mark, expiresAtMs, text } satisfies Line)}\n`)
     const name = await this.#current()
     const file = this.#files.get(name)!
-    await file.handle.write(line, 0, line.length, file.size)
+    const { bytesWritten } = await file.handle.write(line, 0, line.length, file.size)
+    // A disk that has just become full; the next line is written over what it took.
+    if (bytesWritten < line.length) throw new Error(`${bytesWritten} of ${line.length} bytes were written`)
+    if (this.#failing) this.#log.info('marks are kept again')
+    this.#failing = false
     this.#kept.set(mark, { expiresAtMs, file: name, at: file.size, bytes: line.length })
     file.size += line.length
     file.lastExpiresAtMs = Math.max(file.lastExpiresAtMs, expiresAtMs)

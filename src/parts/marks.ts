@@ -10,7 +10,7 @@ import { redisOptionsOf } from './redis.ts'
 export function openMarks(config: Config, log: Log): Marks {
   const { redis, intake, limits, data } = config
   const endedKeptMs = intake.ended_kept
-  if (redis === undefined) return new FileMarks({ folder: join(data, 'marks'), endedKeptMs })
+  if (redis === undefined) return new FileMarks({ folder: join(data, 'marks'), endedKeptMs }, log)
   // Who goes on fetching without Redis has to go on ending jobs without it; who pauses loses nothing by waiting.
   const away = limits.redis_away === 'share' ? 'do_without' : 'wait'
   return new RedisMarks({ redis: redisOptionsOf(redis), endedKeptMs, away }, log)

@@ -7,7 +7,7 @@ import { ROOMY, type TopicSpec } from '../kafka/topics.ts'
 export interface Topics {
   /** Where jobs are taken from; `platform` when all jobs of a topic are that one's. */
   readonly jobs: readonly { name: string; weight: number; platform?: string | undefined }[]
-  /** Where jobs go that follow from others: the first jobs topic; without Kafka a file beside the input. */
+  /** Where jobs go that follow from others (see followUpTopicOf); without Kafka a file beside the input. */
   readonly followUps: string
   readonly results: string
   readonly dead: string
@@ -44,7 +44,7 @@ export function topicsOf(config: Config, platforms: readonly string[]): Topics {
   }
   return {
     jobs: names.topics,
-    followUps: config.kafka?.topics[0]?.name ?? 'millrace.follow-ups',
+    followUps: followUpsOf(config),
     results: names.results_topic,
     dead: names.dead_topic,
     replayed: names.replayed_topic,
@@ -54,6 +54,19 @@ export function topicsOf(config: Config, platforms: readonly string[]): Topics {
     })),
     parked: new Map(platforms.map((platform) => [platform, names.parked_topic_prefix + platform])),
   }
+}
+
+function followUpsOf({ kafka }: Config): string {
+  if (kafka === undefined) return 'millrace.follow-ups'
+  return (kafka.topics.find((topic) => topic.platform === undefined) ?? kafka.topics[0]!).name
+}
+
+/**
+ * Where jobs of a platform go that follow from others: the first topic that is its own, else the first that is of any. Another
+ * platform's own would be held, and they in it, when that one cannot take more; only where there is nothing else do they go there.
+ */
+export function followUpTopicOf(topics: Topics, platform: string): string {
+  return topics.jobs.find((topic) => topic.platform === platform)?.name ?? topics.followUps
 }
 
 /** What has to be there before a daemon starts. */

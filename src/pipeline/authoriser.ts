@@ -1,3 +1,4 @@
+import { AttemptError } from '../job/errors.ts'
 import type { Authorisation } from '../job/platform.ts'
 import type { Errand } from './errand.ts'
 
@@ -27,9 +28,14 @@ export class Authoriser {
       try {
         return await renewal.promise
       } catch (error) {
-        // The one who renewed was told to stop, not we: do it ourselves.
-        if (renewal.by.signal.aborted && !errand.signal.aborted) continue
-        throw error
+        if (renewal.by === errand) throw error
+        // The one who renewed was told to stop, or ran out of time, not we: do it ourselves.
+        if (!(error instanceof AttemptError) || error.reason === 'expired') {
+          errand.signal.throwIfAborted()
+          continue
+        }
+        // It failed for all of us, but what follows from that was decided by the attempts that the other one has behind it.
+        throw error.cause instanceof AttemptError ? error.cause : error
       }
     }
   }

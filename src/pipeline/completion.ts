@@ -1,13 +1,14 @@
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { type Job, originOf } from '../job/job.ts'
 import type { Marks } from '../job/mark.ts'
-import type { Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
+import type { FollowUp, Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
 import type { PictureOutcome, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
 import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
 import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import {
+  bareRecord,
   cutRecord,
   deadLetter,
   followUpRecords,
@@ -31,7 +32,8 @@ export interface CompletionOptions {
   readonly writer: Writer
   readonly resultsTopic: string
   readonly deadTopic: string
-  readonly jobsTopic: string
+  /** Where a platform's follow-up jobs go. */
+  readonly followUpTopic: (platform: string) => string
   /** Shortest first. */
   readonly retryTopics: readonly { topic: string; delayMs: number }[]
 }
@@ -89,9 +91,10 @@ export class Completion {
       case 'done': {
         const refused = await this.#done(ending, outcome.harvest, outcome.observedAtMs)
         if (refused === null) break
-        await this.#dead(ending, 'bad_response', refused, outcome.observedAtMs)
+        // A moment later: where a row says already that the job is done, this one replaces it.
+        await this.#dead(ending, refused.reason, refused.message, outcome.observedAtMs + 1)
         ending.delivery.settle()
-        return { status: 'dead', reason: 'bad_response' }
+        return { status: 'dead', reason: refused.reason }
       }
       case 'skipped':
         await this.#conclude(ending, { status: 'skipped', reason: outcome.reason })
@@ -124,9 +127,8 @@ export class Completion {
     ending.delivery.settle()
   }
 
-  /** Null, or why ClickHouse refused the rows. */
-  async #done(ending: Ending, harvest: Harvest, observedAtMs: number): Promise<string | null> {
-    const { publisher } = this.#ports
+  /** Null, or why ClickHouse refused the rows, or the jobs topic a follow-up. */
+  async #done(ending: Ending, harvest: Harvest, observedAtMs: number): Promise<Refusal | null> {
     const { job, signal } = ending
     if (job === null) throw new TypeError('a record that is no job cannot be done')
     const pictures = await this.#pictures(ending, harvest)
@@ -134,7 +136,7 @@ export class Completion {
     try {
       await this.#write(ending, job, rows, observedAtMs, 'done', '')
     } catch (error) {
-      if (error instanceof RowsRejectedError) return messageOf(error)
+      if (error instanceof RowsRejectedError) return { reason: 'bad_response', message: messageOf(error) }
       throw error
     }
     if (ending.minIntervalMs > 0) {
@@ -142,8 +144,13 @@ export class Completion {
       const scraped = { platform, creatorId: ending.creatorId, jobType }
       await this.#ports.marks.scraped(scraped, ending.name, ending.minIntervalMs, signal)
     }
-    const followUps = followUpRecords(job, harvest.followUps ?? [])
-    if (followUps.length > 0) await publisher.publish(this.#options.jobsTopic, followUps, signal)
+    try {
+      await this.#followUp(job, harvest.followUps ?? [], signal)
+    } catch (error) {
+      if (!isRefused(error)) throw error
+      // Unknown fields of the parent go along, so a parent that just fitted may have follow-ups that do not.
+      return { reason: 'too_large', message: `a follow-up job is too large: ${messageOf(error)}` }
+    }
     await this.#conclude(ending, {
       status: 'done',
       reason: null,
@@ -159,6 +166,15 @@ export class Completion {
       data: harvest.data ?? null,
     })
     return null
+  }
+
+  async #followUp(job: Job, followUps: readonly FollowUp[], signal: AbortSignal): Promise<void> {
+    const byTopic = new Map<string, OutRecord[]>()
+    for (const [index, record] of followUpRecords(job, followUps).entries()) {
+      const topic = this.#options.followUpTopic(followUps[index]?.platform ?? job.platform)
+      byTopic.set(topic, [...(byTopic.get(topic) ?? []), record])
+    }
+    for (const [topic, records] of byTopic) await this.#ports.publisher.publish(topic, records, signal)
   }
 
   async #pictures(ending: Ending, harvest: Harvest): Promise<PictureOutcome[]> {
@@ -190,7 +206,7 @@ export class Completion {
       this.#options.deadTopic,
       deadLetter(delivery.record, trouble, this.#options.writer),
       signal,
-      cutRecord,
+      [cutRecord, bareRecord],
     )
     metrics.dead_letters_total.inc({ platform: ending.labels.platform, reason })
     await this.#conclude(ending, { status: 'dead', reason, message })
@@ -287,26 +303,35 @@ export class Completion {
     bytes?: Buffer,
   ): Promise<void> {
     // The rows hold what a result too large for its topic has to leave out.
-    const without = () => resultRecord({ ...result, data: null, pictures: [] }, job?.traceparent)
+    const slim = { ...result, data: null, pictures: [] }
     const whole = resultRecord(result, job?.traceparent, bytes)
-    return this.#publishOr(this.#options.resultsTopic, whole, signal, without)
+    return this.#publishOr(this.#options.resultsTopic, whole, signal, [
+      () => resultRecord(slim, job?.traceparent),
+      () => resultRecord({ ...slim, pictures_rejected: [] }, undefined),
+    ])
   }
 
-  /** Publishes a record, or what `smaller` makes of it when it is refused for good: no record may stop its partition. */
+  /** Publishes a record, or, when it is refused for good, the first of `smaller` that is not: no record may stop its partition. */
   async #publishOr(
     topic: string,
     record: OutRecord,
     signal: AbortSignal,
-    smaller: (record: OutRecord) => OutRecord,
+    smaller: readonly ((record: OutRecord) => OutRecord)[],
   ): Promise<void> {
-    const { publisher } = this.#ports
     try {
-      await publisher.publish(topic, [record], signal)
+      await this.#ports.publisher.publish(topic, [record], signal)
     } catch (error) {
-      if (!isRefused(error)) throw error
-      await publisher.publish(topic, [smaller(record)], signal)
+      const [next, ...rest] = smaller
+      if (next === undefined || !isRefused(error)) throw error
+      await this.#publishOr(topic, next(record), signal, rest)
     }
   }
+}
+
+/** Why a job whose pages are all fetched cannot be done nevertheless. */
+interface Refusal {
+  readonly reason: Reason
+  readonly message: string
 }
 
 /** The topic will never take the record, for what it is. */

@@ -43,6 +43,27 @@ export function cutRecord(record: OutRecord): OutRecord {
   }
 }
 
+/** What of a key or a header of ours stays when they are too large themselves. */
+const SMALL_BYTES = 4 * 1024
+
+/** The same, cut, with our headers alone, and with no key or header that is large: for a record of which those are the trouble. */
+export function bareRecord(record: OutRecord): OutRecord {
+  const { key, value, headers } = cutRecord(record)
+  const isOurs = ([name, one]: [string, Buffer | readonly Buffer[]]) =>
+    OUR_HEADERS.has(name) && Buffer.isBuffer(one) && one.length <= SMALL_BYTES
+  return {
+    key: key !== null && key.length > SMALL_BYTES ? null : key,
+    value,
+    headers: {
+      // Said even of a value that is whole: the record is not.
+      [HEADERS.cut]: header(value?.length ?? 0),
+      ...Object.fromEntries(Object.entries(headers).filter(isOurs)),
+    },
+  }
+}
+
+const OUR_HEADERS: ReadonlySet<string> = new Set(Object.values(HEADERS))
+
 /** A record that is to be tried again, not before `dueAtMs` (Unix ms). */
 export function retryRecord(
   record: SourceRecord,

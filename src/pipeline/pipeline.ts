@@ -157,7 +157,7 @@ export class Pipeline {
     }
     // Until it is seen to need nothing of its platform.
     standing.waits()
-    const outcome = await runJob(job, upstream, errand, { retry, marks, log }).finally(() => standing.moves())
+    const outcome = await runJob(job, upstream, errand, { retry, marks, log }).finally(() => standing.ends())
     if (outcome === ABANDONED) return
     // The attempt that succeeded counts too; one that failed is in the tally.
     const attempts = tally.attempts + (outcome.status === 'done' ? 1 : 0)

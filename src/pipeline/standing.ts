@@ -2,6 +2,7 @@
 export class Standing {
   readonly #changed: (waits: boolean) => void
   #waits = false
+  #isOver = false
 
   constructor(changed: (waits: boolean) => void) {
     this.#changed = changed
@@ -9,7 +10,7 @@ export class Standing {
 
   /** It waits: for a permit, or for the pause after a failure to be over. */
   waits(): void {
-    if (this.#waits) return
+    if (this.#waits || this.#isOver) return
     this.#waits = true
     this.#changed(true)
   }
@@ -19,5 +20,11 @@ export class Standing {
     if (!this.#waits) return
     this.#waits = false
     this.#changed(false)
+  }
+
+  /** The job has ended. Calls that an adapter made at once and did not wait for may still go on: they count no more. */
+  ends(): void {
+    this.moves()
+    this.#isOver = true
   }
 }

@@ -277,6 +277,18 @@ describe('intake', () => {
     assert.deepEqual(source.commits, [])
   })
 
+  it('leaves in time while the service hangs in a commit', async () => {
+    await using setup = await begin()
+    const { source, run } = setup
+    source.deliver(jobs, 1, 0, 1)
+    run.deliveries[0]!.settle()
+    source.commit = () => new Promise(() => {})
+    const beganAtMs = performance.now()
+    await run.intake.drain(AbortSignal.timeout(10))
+    await run.intake.stop()
+    assert.ok(performance.now() - beganAtMs < 10_000)
+  })
+
   it('can be stopped and drained twice, and passes on a fatal end of the source', async () => {
     await using setup = await begin()
     const { source, run } = setup

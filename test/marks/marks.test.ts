@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
@@ -89,7 +89,7 @@ describeMarks('marks in a folder', async (t) => {
     await rm(folder, { recursive: true })
   })
   return async (endedKeptMs) => {
-    const marks = new FileMarks({ folder, endedKeptMs })
+    const marks = new FileMarks({ folder, endedKeptMs }, log)
     opened.push(marks)
     await marks.start()
     return marks
@@ -115,28 +115,28 @@ it('marks in a folder survive a line that a crash tore, and remove what has expi
   t.after(() => rm(folder, { recursive: true }))
   let nowMs = 1_000_000_000_000
   const open = async () => {
-    const marks = new FileMarks({ folder, endedKeptMs: 40_000, now: () => nowMs })
+    const marks = new FileMarks({ folder, endedKeptMs: 40_000, now: () => nowMs }, log)
     await marks.start()
     return marks
   }
   const first = await open()
-  await first.end(job('one'), result('1'))
+  await first.end(job('one'), result('1'), never)
   await first.stop()
   const [file] = await readdir(folder)
   await appendFile(join(folder, file!), '{"mark":"ended youtube:two","expiresAtMs":99999')
 
   const second = await open()
-  await second.end(job('three'), result('3'))
+  await second.end(job('three'), result('3'), never)
   for (let i = 0; i < 12; i++) {
     nowMs += 10_000
-    await second.end(job(`later-${i}`), result('later'))
+    await second.end(job(`later-${i}`), result('later'), never)
   }
   assert.ok((await readdir(folder)).length <= 6, 'files of expired marks are removed')
   await second.stop()
 
   const third = await open()
-  assert.equal(await third.ended(job('one')), null)
-  assert.deepEqual(await third.ended(job('later-11')), result('later'))
+  assert.equal(await third.ended(job('one'), never), null)
+  assert.deepEqual(await third.ended(job('later-11'), never), result('later'))
   await third.stop()
 })
 
@@ -167,4 +167,21 @@ it('while Redis is away whoever asks waits, or does without, as configured', asy
   assert.deepEqual(await asked, result('before'))
   assert.deepEqual(await noted, result('waited'))
   await until(async () => (await without.ended(job('waited'), never)) !== null)
+})
+
+it('marks that a folder does not take are waited for, until the job is given up or it takes them', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-marks-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const marks = new FileMarks({ folder, endedKeptMs: 40_000 }, log)
+  await marks.start()
+  await rm(folder, { recursive: true })
+  const givenUp = new AbortController()
+  const lost = marks.end(job('lost'), result('lost'), givenUp.signal)
+  const kept = marks.end(job('kept'), result('kept'), never)
+  givenUp.abort(new Error('lost'))
+  await assert.rejects(lost, /lost/)
+  await mkdir(folder)
+  assert.deepEqual(await kept, result('kept'))
+  assert.deepEqual(await marks.ended(job('kept'), never), result('kept'))
+  await marks.stop()
 })

@@ -140,7 +140,7 @@ class Bench {
     const publisher: Publisher = {
       healthy: true,
       publish: async (topic, records) => {
-        const isTooLarge = records.some(({ value }) => (value?.length ?? 0) > this.recordBytesMax)
+        const isTooLarge = records.some((record) => sizeOf(record) > this.recordBytesMax)
         if (isTooLarge || topic === this.refusedTopic) {
           throw new MillraceError('RECORD_REFUSED', 'too large')
         }
@@ -157,7 +157,7 @@ class Bench {
         writer: { group: 'g', version: '1' },
         resultsTopic: 'results',
         deadTopic: 'dead',
-        jobsTopic: 'jobs',
+        followUpTopic: () => 'jobs',
         retryTopics: [
           { topic: 'retry.30s', delayMs: 30_000 },
           { topic: 'retry.5m', delayMs: 300_000 },
@@ -231,7 +231,7 @@ class Bench {
   }
 
   /** Delivers a record and resolves when it is settled. */
-  deliver(value: unknown, headers: SourceRecord['headers'] = {}): Promise<void> {
+  deliver(value: unknown, headers: SourceRecord['headers'] = {}, lost = this.#lost.signal): Promise<void> {
     const bytes = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value))
     const record: SourceRecord = {
       topic: 'jobs',
@@ -247,7 +247,7 @@ class Bench {
         this.trail.push('settle')
         resolve()
       }
-      this.pipeline.accept({ record, bytes: bytes.length, settle, lost: this.#lost.signal })
+      this.pipeline.accept({ record, bytes: bytes.length, settle, lost })
     })
   }
 
@@ -265,6 +265,11 @@ class Bench {
       .filter(({ topic }) => topic === 'results')
       .map(({ record }) => JSON.parse(String(record.value)) as ResultMessage)
   }
+}
+
+function sizeOf({ key, value, headers }: OutRecord): number {
+  const parts = [key, value, ...Object.values(headers).flat()]
+  return parts.reduce((sum, part) => sum + (part?.length ?? 0), 0)
 }
 
 function json(status: number, body: unknown, headers: Reply['headers'] = {}): Reply {
@@ -437,6 +442,21 @@ test('a dead letter that was sent back is done anew, once', async () => {
   )
 })
 
+test('a dead letter that was no job and is sent back as it was is a dead letter again, once', async () => {
+  const bench = new Bench()
+  await bench.deliver(Buffer.from('no job'))
+  const [letter] = bench.published
+  assert.equal(letter?.topic, 'dead')
+  const replay = { ...letter.record.headers, [HEADERS.replayOf]: Buffer.from('0-0') }
+  await bench.deliver(Buffer.from('no job'), replay)
+  await bench.deliver(Buffer.from('no job'), replay)
+  assert.equal(bench.published.filter(({ topic }) => topic === 'dead').length, 2)
+  assert.deepEqual(
+    bench.results().map(({ replayed }) => replayed),
+    [false, false, true],
+  )
+})
+
 test('wherever a daemon dies, the job’s results are all the same, and all that follows from it is stored', async () => {
   const job = { ...JOB, job_id: 'one', params: { pictures: ['http://p/1'], pages: 1 } }
   for (const [reply, value] of [
@@ -510,6 +530,38 @@ test('a job that no topic takes to be put aside or off is done now, or dead: it 
   const last = put.results().at(-1)
   assert.deepEqual([last?.status, last?.reason], ['dead', 'rate_limited'])
   assert.match(last?.message ?? '', /too large/)
+})
+
+test('a call that goes on after its job has ended, and is cut off, takes nobody’s place for good', async () => {
+  const both: Platform = {
+    ...COUNTER,
+    jobs: {
+      both: {
+        params: z.object({}),
+        run: async (_job, { get }) => {
+          const of = (creator: string) => get('count', { path: { creator } } as never)
+          await Promise.all([of('gone'), of('failing')])
+          return {}
+        },
+      },
+    },
+  }
+  const bench = new Bench(both, { waitingMax: 1 })
+  const failed = Promise.withResolvers<void>()
+  bench.reply = async ({ pathname }) => {
+    if (pathname.endsWith('/gone')) return json(404, {})
+    await failed.promise
+    return json(503, {}, { 'retry-after': '0.05' })
+  }
+  const lost = new AbortController()
+  await bench.deliver({ ...JOB, job_type: 'both' }, {}, lost.signal)
+  failed.resolve()
+  const retried = async () => (await bench.metrics.retries_total.get()).values.length > 0
+  while (!(await retried())) await new Promise((resolve) => setImmediate(resolve))
+  lost.abort(new Error('lost'))
+  await new Promise((resolve) => setImmediate(resolve))
+  await bench.deliver({ ...JOB, job_type: 'both' })
+  assert.equal(bench.published.filter(({ topic }) => topic === 'parked').length, 0)
 })
 
 test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {
@@ -697,11 +749,82 @@ test('a dead letter that its topic refuses for its size is cut, with its length 
   assert.equal(headerText(dead?.headers ?? {}, HEADERS.originalOffset), '0')
 })
 
+test('a dead letter whose key and headers alone are too large goes without them, and with its length, reason and place', async () => {
+  const bench = new Bench()
+  bench.recordBytesMax = 100_000
+  await bench.deliver(
+    { ...JOB, job_type: 'nothing' },
+    { theirs: Buffer.alloc(200_000), list: [Buffer.alloc(9)] },
+  )
+  const dead = bench.published.find(({ topic }) => topic === 'dead')?.record
+  assert.ok(dead)
+  assert.equal(JSON.parse(String(dead.value)).creator_id, 'Ada')
+  assert.equal(headerText(dead.headers, HEADERS.reason), 'unknown_job_type')
+  assert.equal(headerText(dead.headers, HEADERS.originalOffset), '0')
+  assert.equal(dead.headers.theirs, undefined)
+})
+
+test('a job whose follow-ups their topic refuses is a dead letter: it stops nothing', async () => {
+  const bench = new Bench()
+  bench.refusedTopic = 'jobs'
+  await bench.deliver({ ...JOB, params: { pages: 1 } })
+  const [result] = bench.results()
+  assert.deepEqual([result?.status, result?.reason], ['dead', 'too_large'])
+  assert.deepEqual(bench.trail, ['rows', 'rows', 'publish dead', 'mark', 'publish results', 'settle'])
+})
+
 test('a record that was cut on its way is malformed, with its true size', async () => {
   const bench = new Bench()
   await bench.deliver(JOB, { [HEADERS.cut]: Buffer.from('17000000') })
   assert.equal(bench.results()[0]?.reason, 'malformed')
   assert.match(bench.results()[0]?.message ?? '', /17000000 bytes/)
+})
+
+/** Its calls need a token. */
+const TOKENS = {
+  ...COUNTER,
+  endpoints: {
+    ...COUNTER.endpoints,
+    token: { path: '/token', method: 'POST', authorised: false, response: z.object({ token: z.string() }) },
+  },
+  authorise: async (_credentials: unknown, { get }: { get: CallContext['get'] }) => {
+    const { token } = (await get('token')) as { token: string }
+    return { query: { token }, expiresInMs: 7_200_000 }
+  },
+} as Platform
+
+test('a token that one job fails to get, on its last attempt or past its time, is got by the others', async () => {
+  const bench = new Bench(TOKENS)
+  let asked = 0
+  bench.reply = ({ pathname }) => {
+    if (pathname !== '/prefix/token') return json(200, { count: 1 })
+    return ++asked === 1 ? json(500, '') : json(200, { token: 't' })
+  }
+  await Promise.all([
+    bench.deliver(JOB, { [HEADERS.attempts]: Buffer.from('2') }),
+    bench.deliver(JOB),
+    bench.deliver(JOB),
+  ])
+  assert.deepEqual(
+    bench.results().map(({ status }) => status),
+    ['dead', 'done', 'done'],
+  )
+
+  const late = new Bench(TOKENS)
+  late.reply = ({ pathname }) => json(200, pathname === '/prefix/token' ? { token: 't' } : { count: 1 })
+  late.desk.pause('counter', 'test')
+  const soon = new Date(Date.now() + 100).toISOString()
+  const all = [late.deliver({ ...JOB, expires_at: soon }), late.deliver(JOB)]
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  late.desk.resume('counter')
+  await Promise.all(all)
+  assert.deepEqual(
+    late.results().map(({ status, reason }) => [status, reason]),
+    [
+      ['dead', 'expired'],
+      ['done', null],
+    ],
+  )
 })
 
 test('a token that was revoked early is renewed once, and all jobs go on', async () => {
