@@ -143,7 +143,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
         value,
         headers: {},
       }
-      engine.accept({ record, bytes: 0, settle, lost })
+      engine.accept({ record, bytes: 0, settle, lost, holdsUp: false })
     })
   return {
     name: 'whole pipeline',

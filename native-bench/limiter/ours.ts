@@ -37,6 +37,7 @@ export const ours: Contestant = {
             expiresAtMs: sinceMs + DAY_MS,
             signal,
             begun: false,
+            isInTheWay: () => false,
           })
           desk.sent(permit)
           if (permit.spend(performance.now())) {

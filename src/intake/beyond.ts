@@ -15,13 +15,19 @@ const BYTES_MAX = 2_900
  * out, and thus repeated. The idea is that of Confluent's Parallel Consumer, which keeps such a map in the commit's metadata too.
  *
  * `nowMs` goes along: a record that is younger than the commit is another one, in a topic that was made anew.
+ *
+ * `before`: what an assignment before this one had finished; what lies from `next` on was not read again yet and is said again. Its
+ * time then stands for all of it, since whatever lies below was there by then too.
  */
 export function encodeBeyond(
   offset: number,
   next: number,
   unfinished: Iterable<number>,
   nowMs: number,
+  before?: FinishedBefore,
 ): string {
+  const unread = before?.from(next) ?? []
+  const timeMs = before !== undefined && unread.length > 0 ? before.beforeMs : nowMs
   const bytes: number[] = []
   let expected = offset
   let length = 0
@@ -33,26 +39,37 @@ export function encodeBeyond(
   }
   for (const one of unfinished) {
     if (one > expected) {
-      if (!close(one - expected)) return joined(bytes, nowMs)
+      if (!close(one - expected)) return joined(bytes, timeMs)
       length = 0
     }
     length += 1
     expected = one + 1
   }
-  if (length > 0 && next > expected) close(next - expected)
-  return joined(bytes, nowMs)
+  if (length > 0 && next > expected) {
+    if (!close(next - expected)) return joined(bytes, timeMs)
+    length = 0
+    expected = next
+  }
+  for (const [first, end] of unread) {
+    length += first - expected
+    if (!close(end - first)) break
+    length = 0
+    expected = end
+  }
+  return joined(bytes, timeMs)
 }
 
 /** Which records were finished in an assignment before. Asked with ascending offsets. */
 export class FinishedBefore {
-  readonly #beforeMs: number
+  /** When it was committed, Unix ms. */
+  readonly beforeMs: number
   /** Ascending, each from its first offset up to the one after its last. */
   readonly #runs: readonly (readonly [number, number])[]
   #at = 0
 
   private constructor(runs: readonly (readonly [number, number])[], beforeMs: number) {
     this.#runs = runs
-    this.#beforeMs = beforeMs
+    this.beforeMs = beforeMs
   }
 
   /** Undefined for what is empty, or was not written by us. */
@@ -71,10 +88,18 @@ export class FinishedBefore {
     return found.length > 0 && Number.isSafeInteger(at) ? new FinishedBefore(found, beforeMs) : undefined
   }
 
+  /** The runs from an offset on, which is not below the last that was asked for. */
+  from(offset: number): (readonly [number, number])[] {
+    return this.#runs
+      .slice(this.#at)
+      .filter(([, end]) => end > offset)
+      .map(([first, end]) => [Math.max(first, offset), end] as const)
+  }
+
   has(offset: number, timestampMs: number): boolean {
     while (this.#at < this.#runs.length && offset >= this.#runs[this.#at]![1]) this.#at += 1
     const run = this.#runs[this.#at]
-    return run !== undefined && offset >= run[0] && timestampMs <= this.#beforeMs
+    return run !== undefined && offset >= run[0] && timestampMs <= this.beforeMs
   }
 }
 

@@ -258,7 +258,8 @@ export class Intake {
   #deliver(state: PartitionIntake, record: SourceRecord): void {
     const bytes = bytesOf(record)
     this.#room.hand(bytes)
-    const delivery = new OpenDelivery({ record, bytes, lost: state.lost }, (settled) =>
+    const holdsUp = () => state.ledger.span >= this.#spanMax / 2
+    const delivery = new OpenDelivery({ record, bytes, lost: state.lost, holdsUp }, (settled) =>
       this.#settle(state, settled),
     )
     state.open.set(record.offset, delivery)

@@ -78,8 +78,9 @@ export class Ledger {
 
   /** What is finished beyond the smallest unfinished offset, to be stored with it; empty when nothing is. */
   beyond(nowMs: number): string {
-    if (this.#first === undefined || this.#next === undefined) return ''
-    return encodeBeyond(this.#first, this.#next, this.#unfinished.keys(), nowMs)
+    const offset = this.#first ?? this.#next
+    if (offset === undefined || this.#next === undefined) return ''
+    return encodeBeyond(offset, this.#next, this.#unfinished.keys(), nowMs, this.#before)
   }
 
   /** Notes that a place got committed; returns how many records that covers anew. */

@@ -7,14 +7,20 @@ export class OpenDelivery implements Delivery {
   readonly bytes: number
   /** Bound: may be passed around on its own. */
   readonly settle: () => void
+  readonly #holdsUp: () => boolean
 
   constructor(
-    fields: { record: SourceRecord; bytes: number; lost: AbortSignal },
+    fields: { record: SourceRecord; bytes: number; lost: AbortSignal; holdsUp: () => boolean },
     onSettled: (delivery: OpenDelivery) => void,
   ) {
     this.record = fields.record
     this.bytes = fields.bytes
     this.lost = fields.lost
+    this.#holdsUp = fields.holdsUp
     this.settle = () => onSettled(this)
+  }
+
+  get holdsUp(): boolean {
+    return this.#holdsUp()
   }
 }

@@ -32,6 +32,11 @@ export interface Delivery {
   readonly record: SourceRecord
   /** What it takes in memory. */
   readonly bytes: number
+  /**
+   * True when its partition has come half as far ahead of its oldest unfinished record as it may: at the whole way nothing of it is
+   * taken in any more, so what can be put elsewhere should be.
+   */
+  readonly holdsUp: boolean
   /** Idempotent. */
   settle(): void
   /**

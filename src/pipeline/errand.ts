@@ -10,6 +10,8 @@ export interface Errand {
   readonly signal: AbortSignal
   readonly tally: Tally
   readonly standing: Standing
+  /** Whether it had better be put aside than wait on. */
+  readonly isInTheWay: () => boolean
   /** Requests sent on its behalf so far. */
   calls: number
   /** `due`: its authorisation was refused and can be renewed. `done`: that was tried; another refusal is final. */

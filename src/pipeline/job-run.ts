@@ -5,7 +5,7 @@ import type { Outcome } from '../job/outcome.ts'
 import type { CallContext, CallOptions } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Errand } from './errand.ts'
-import { DismissedError } from './permit-desk.ts'
+import { DismissedError, InTheWayError } from './permit-desk.ts'
 import { judge, type RetryPolicy } from './retry-policy.ts'
 import { JudgedError, type Upstream } from './upstream.ts'
 
@@ -13,6 +13,9 @@ const PAGES_MAX = 50
 
 /** A run that was given up because the daemon drains or the partition was lost: no outcome, the job is delivered again. */
 export const ABANDONED = Symbol('abandoned')
+
+/** A run that was given up because the job is in the way of others: no outcome, it is to be parked. */
+export const IN_THE_WAY = Symbol('in the way')
 
 /**
  * Runs a job's adapter and says how it ended. Expected failures are outcomes; nothing is thrown. `errand.tally` counts on
@@ -23,7 +26,7 @@ export async function runJob(
   upstream: Upstream | undefined,
   errand: Errand,
   ports: { retry: RetryPolicy; marks: Marks; log: Log },
-): Promise<Outcome | typeof ABANDONED> {
+): Promise<Outcome | typeof ABANDONED | typeof IN_THE_WAY> {
   const { retry, marks, log } = ports
   if (upstream === undefined)
     return dead('unknown_platform', `no platform is named ${JSON.stringify(job.platform)}`)
@@ -59,6 +62,7 @@ export async function runJob(
     return { status: 'done', harvest, observedAtMs: errand.observedAtMs }
   } catch (error) {
     if (errand.signal.aborted || error instanceof DismissedError) return ABANDONED
+    if (error instanceof InTheWayError) return IN_THE_WAY
     if (error instanceof AttemptError) return outcomeOf(error, errand, retry)
     log.error(
       { err: error, job_id: job.id, platform: platform.name, job_type: job.type },

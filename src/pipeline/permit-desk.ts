@@ -13,6 +13,8 @@ export interface PermitDeskOptions {
   readonly gapMs?: number
   /** After this long the limiter takes a grant for used, whatever has become of it. Default 60,000. */
   readonly grantTimeoutMs?: number
+  /** How often those are sought who wait in vain: past their time, or in the way of others. Default 5,000. */
+  readonly sweepMs?: number
 }
 
 export interface PermitRequest {
@@ -28,9 +30,14 @@ export interface PermitRequest {
   readonly signal: AbortSignal
   /** True when requests have been sent for this job already: giving it up would waste them. */
   readonly begun: boolean
+  /** Asked now and then while it waits; once it is true the job is sent away, with InTheWayError. */
+  readonly isInTheWay: () => boolean
 }
 
-const SWEEP_MS = 5_000
+/** A job was sent away because others stand behind it that need not wait: it is to be put aside, with whatever it has done. */
+export class InTheWayError extends Error {
+  override readonly name = 'InTheWayError'
+}
 
 /** A job that had not begun was sent away because the daemon is stopping: it stays unsettled. */
 export class DismissedError extends Error {
@@ -42,11 +49,13 @@ export class PermitDesk {
   readonly #platforms = new Map<string, PlatformPermits>()
   readonly #signals = new WeakSet<AbortSignal>()
   readonly #open: (platform: string) => PlatformPermits
+  readonly #sweepMs: number
   #sweeper: NodeJS.Timeout | undefined
   #closing = false
 
   constructor(limiter: Limiter, metrics: Metrics, log: Log, options: PermitDeskOptions) {
-    const { useWithinMs, room, gapMs = 5, grantTimeoutMs = 60_000 } = options
+    const { useWithinMs, room, gapMs = 5, grantTimeoutMs = 60_000, sweepMs = 5_000 } = options
+    this.#sweepMs = sweepMs
     this.#open = (platform) =>
       new PlatformPermits(
         platform,
@@ -59,7 +68,11 @@ export class PermitDesk {
     this.#sweeper ??= setInterval(() => {
       const nowMs = Date.now()
       this.#refuse((waiter) => waiter.expiresAtMs <= nowMs, expired)
-    }, SWEEP_MS).unref()
+      this.#refuse(
+        (waiter) => waiter.isInTheWay(),
+        () => new InTheWayError('the job is in the way of others'),
+      )
+    }, this.#sweepMs).unref()
   }
 
   /** Refuses whoever still waits, and sends the last acknowledgements. */

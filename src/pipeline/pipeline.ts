@@ -8,7 +8,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
 import type { Errand } from './errand.ts'
-import { ABANDONED, runJob } from './job-run.ts'
+import { ABANDONED, IN_THE_WAY, runJob } from './job-run.ts'
 import type { Parking } from './parking.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import type { RetryPolicy } from './retry-policy.ts'
@@ -135,11 +135,16 @@ export class Pipeline {
     const { platform } = labels
     const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
 
-    const aside = parking.topicFor(platform, delivery)
-    if (aside !== undefined && (await completion.park(taken, aside))) {
-      metrics.jobs_parked_total.inc({ platform })
-      return
+    /** False when its topic does not take it. */
+    const park = async (topic: string) => {
+      const isParked = await completion.park(taken, topic)
+      if (isParked) metrics.jobs_parked_total.inc({ platform })
+      return isParked
     }
+    const aside = parking.topicFor(platform, delivery)
+    // Who is not put aside is admitted in the same turn: the next one is measured by it.
+    let mayBePutAside = aside === undefined
+    if (aside !== undefined && (await park(aside))) return
     const standing = parking.admit(platform, delivery)
     this.#consumed++
     metrics.jobs_consumed_total.inc({ platform })
@@ -150,6 +155,8 @@ export class Pipeline {
       signal: this.#signalsOf(delivery.lost).attempts,
       tally,
       standing,
+      isInTheWay: () =>
+        mayBePutAside && delivery.holdsUp && parking.topicFor(platform, delivery) !== undefined,
       calls: 0,
       renewal: 'none',
       observedAtMs: startedAtMs,
@@ -157,8 +164,21 @@ export class Pipeline {
     }
     // Until it is seen to need nothing of its platform.
     standing.waits()
-    const outcome = await runJob(job, upstream, errand, { retry, marks, log }).finally(() => standing.ends())
-    if (outcome === ABANDONED) return
+    let outcome: Awaited<ReturnType<typeof runJob>>
+    try {
+      outcome = await runJob(job, upstream, errand, { retry, marks, log })
+      if (outcome === IN_THE_WAY) {
+        standing.moves()
+        const topic = parking.topicFor(platform, delivery)
+        if (topic !== undefined && (await park(topic))) return
+        // Not possible any more, or its topic does not take it: then it waits on.
+        mayBePutAside = false
+        outcome = await runJob(job, upstream, errand, { retry, marks, log })
+      }
+    } finally {
+      standing.ends()
+    }
+    if (outcome === ABANDONED || outcome === IN_THE_WAY) return
     // The attempt that succeeded counts too; one that failed is in the tally.
     const attempts = tally.attempts + (outcome.status === 'done' ? 1 : 0)
     await this.#complete(

@@ -97,6 +97,7 @@ export class Upstream {
         sinceMs: errand.sinceMs,
         expiresAtMs: errand.expiresAtMs,
         begun: errand.calls > 0,
+        isInTheWay: errand.isInTheWay,
         signal: errand.signal,
       })
     if (this.#credentials === null) await permitted()

@@ -11,6 +11,8 @@ export interface Waiter extends LaneEntry {
   readonly signal: AbortSignal
   /** True when requests have been sent for its job already: giving it up would waste them. */
   readonly begun: boolean
+  /** Asked now and then: whether the job had better be put aside than wait on. */
+  readonly isInTheWay: () => boolean
   readonly queuedAtMs: number
   readonly resolve: (permit: Permit) => void
   readonly reject: (error: unknown) => void

@@ -58,6 +58,22 @@ describe('intake', () => {
     assert.deepEqual([...source.paused], [])
   })
 
+  it('says of what is handed out when its partition has come half as far as it may', async () => {
+    await using setup = await begin({ spanMax: 10 })
+    const { source, run } = setup
+    source.handlers.onAssigned(others, 2)
+    source.deliver(jobs, 1, 0, 4)
+    source.deliver(others, 2, 0, 1)
+    const [oldest, ...rest] = run.of(jobs)
+    for (const delivery of rest) delivery.settle()
+    assert.equal(oldest?.holdsUp, false)
+    source.deliver(jobs, 1, 4, 1)
+    assert.equal(oldest?.holdsUp, true)
+    assert.equal(run.of(others)[0]?.holdsUp, false)
+    oldest?.settle()
+    assert.equal(run.of(jobs)[4]?.holdsUp, false)
+  })
+
   it('frees the room of a lost partition and ignores what is settled for it later', async () => {
     await using setup = await begin({ jobsMax: 4 })
     const { source, run } = setup

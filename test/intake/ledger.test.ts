@@ -139,6 +139,26 @@ describe('what is finished beyond the committed offset', () => {
     )
   })
 
+  it('is said again until it has been read again', () => {
+    const first = new Ledger()
+    for (let offset = 0; offset < 100; offset++) first.take(offset, 0)
+    for (let offset = 1; offset < 100; offset++) if (offset !== 70) first.finish(offset)
+    for (const read of [1, 10, 50, 69, 70, 71, 99]) {
+      for (const isFirstDone of [false, true]) {
+        const second = new Ledger(FinishedBefore.read({ offset: 0, text: first.beyond(1_000) }))
+        for (let offset = 0; offset < read; offset++) second.take(offset, 0)
+        if (isFirstDone) second.finish(0)
+        const offset = second.committable()?.offset
+        if (offset === undefined) continue
+        const third = FinishedBefore.read({ offset, text: second.beyond(2_000) })
+        for (let at = offset; at < 100; at++) {
+          const isFinished = at !== 0 && at !== 70
+          assert.equal(third?.has(at, 500) ?? false, isFinished, `${at} of those read up to ${read}`)
+        }
+      }
+    }
+  })
+
   it('says nothing of records that are younger: the topic was made anew', () => {
     const before = FinishedBefore.read({ offset: 10, text: encodeBeyond(10, 20, [10], 1_000) })
     assert.equal(before?.has(11, 1_001), false)

@@ -59,6 +59,7 @@ function requestOf(over: Partial<PermitRequest> = {}): PermitRequest {
     expiresAtMs: Date.now() + 60_000,
     signal: new AbortController().signal,
     begun: false,
+    isInTheWay: () => false,
     ...over,
   }
 }

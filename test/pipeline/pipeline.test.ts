@@ -32,6 +32,8 @@ class Bench {
   readonly learnt: (LimitTarget & Advice)[] = []
   reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
   refuseRows = false
+  /** The partition has come far ahead of its oldest job. */
+  stretched = false
   recordBytesMax = Number.POSITIVE_INFINITY
   refusedTopic: string | undefined
   readonly metrics = createMetrics()
@@ -150,7 +152,12 @@ class Bench {
       start: async () => {},
       stop: async () => {},
     }
-    this.desk = new PermitDesk(limiter, this.metrics, log, { useWithinMs: 1000, room: () => 100, gapMs: 1 })
+    this.desk = new PermitDesk(limiter, this.metrics, log, {
+      useWithinMs: 1000,
+      room: () => 100,
+      gapMs: 1,
+      sweepMs: 5,
+    })
     const completion = new Completion(
       { publisher, rows, marks, pictures, metrics: this.metrics },
       {
@@ -242,12 +249,21 @@ class Bench {
       value: bytes,
       headers,
     }
+    const holdsUp = () => this.stretched
     return new Promise((resolve) => {
       const settle = () => {
         this.trail.push('settle')
         resolve()
       }
-      this.pipeline.accept({ record, bytes: bytes.length, settle, lost })
+      this.pipeline.accept({
+        record,
+        bytes: bytes.length,
+        settle,
+        lost,
+        get holdsUp() {
+          return holdsUp()
+        },
+      })
     })
   }
 
@@ -508,6 +524,39 @@ test('jobs that their platform has no room for are parked: byte for byte, with t
   await Promise.all(waiting)
   assert.equal(bench.pipeline.counts.consumed, 2)
   assert.equal(bench.results().length, 2)
+})
+
+test('jobs that wait where their partition may soon go no further are parked too, unless their topic does not take them', async (t) => {
+  const bench = new Bench(COUNTER, { waitingMax: 1 })
+  bench.desk.start()
+  t.after(() => bench.desk.stop())
+  bench.desk.pause('counter', 'test')
+  const oldest = bench.deliver({ ...JOB, job_id: 'oldest' })
+  await bench.deliver({ ...JOB, job_id: 'next' })
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  assert.equal(bench.published.length, 1, 'nobody has to go yet')
+  bench.stretched = true
+  await oldest
+  assert.deepEqual(
+    bench.published.map(({ topic, record }) => [topic, JSON.parse(String(record.value)).job_id]),
+    [
+      ['parked', 'next'],
+      ['parked', 'oldest'],
+    ],
+  )
+  assert.deepEqual(bench.results(), [])
+
+  const stays = new Bench(COUNTER, { waitingMax: 1 })
+  stays.desk.start()
+  t.after(() => stays.desk.stop())
+  stays.refusedTopic = 'parked'
+  stays.stretched = true
+  stays.desk.pause('counter', 'test')
+  const waiting = [stays.deliver(JOB), stays.deliver(JOB)]
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  stays.desk.resume('counter')
+  await Promise.all(waiting)
+  assert.equal(stays.results().length, 2)
 })
 
 test('a job that no topic takes to be put aside or off is done now, or dead: it stops nothing', async () => {
