@@ -17,7 +17,7 @@ import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
-import { followUpTopicOf, topicsOf } from './parts/topics.ts'
+import { jobTopicOf, topicsOf } from './parts/topics.ts'
 import { AdviceRelay } from './pipeline/advice-relay.ts'
 import { Completion } from './pipeline/completion.ts'
 import { DeadBreaker } from './pipeline/dead-breaker.ts'
@@ -168,7 +168,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
         writer: { group: config.kafka?.group ?? 'embedded', version },
         resultsTopic: topics.results,
         deadTopic: topics.dead,
-        followUpTopic: (platform) => followUpTopicOf(topics, platform),
+        followUpTopic: (platform) => jobTopicOf(topics, platform),
         retryTopics: topics.retry,
       },
     ),

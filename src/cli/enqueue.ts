@@ -6,7 +6,7 @@ import { describeIssues, type JobMessage, jobSchema } from '../job/job.ts'
 import type { OutRecord } from '../job/record.ts'
 
 import { openPublisher } from '../parts/publisher.ts'
-import { topicsOf } from '../parts/topics.ts'
+import { jobTopicOf, topicsOf } from '../parts/topics.ts'
 import { jobRecord } from '../pipeline/messages.ts'
 import { createLog } from '../telemetry/log.ts'
 import { EXIT } from './exit.ts'
@@ -38,7 +38,8 @@ export async function enqueue(config: Config, options: EnqueueOptions, terminal:
       },
     )
   }
-  const topic = options.topic ?? config.kafka.topics[0]?.name ?? 'millrace.jobs'
+  const topics = topicsOf(config, [])
+  const topicOf = ({ platform }: JobMessage) => options.topic ?? jobTopicOf(topics, platform)
   const log = createLog({
     level: 'error',
     pretty: terminal.stderr.isTTY === true,
@@ -47,21 +48,22 @@ export async function enqueue(config: Config, options: EnqueueOptions, terminal:
   const single = options.platform === undefined ? null : checked(jobOf(options))
   if (single !== null && 'problem' in single)
     throw new MillraceError('USAGE', `enqueue: ${single.problem}`, { kind: 'usage' })
-  const publisher = await openPublisher(config, topicsOf(config, []), log)
+  const publisher = await openPublisher(config, topics, log)
   await publisher.start()
-  let published = 0
+  const published = new Map<string, number>()
   let refused = 0
   try {
-    if (single !== null) {
-      await publisher.publish(topic, [single.record], terminal.stopping)
-      published = 1
-    } else {
-      let batch: OutRecord[] = []
-      const flush = async () => {
-        await publisher.publish(topic, batch, terminal.stopping)
-        published += batch.length
-        batch = []
+    let batch: { readonly topic: string; readonly record: OutRecord }[] = []
+    const flush = async () => {
+      for (const [topic, entries = []] of Object.entries(Object.groupBy(batch, (entry) => entry.topic))) {
+        const records = entries.map(({ record }) => record)
+        await publisher.publish(topic, records, terminal.stopping)
+        published.set(topic, (published.get(topic) ?? 0) + records.length)
       }
+      batch = []
+    }
+    if (single !== null) batch.push({ topic: topicOf(single.job), record: single.record })
+    else {
       let line = 0
       for await (const text of createInterface({
         input: terminal.stdin,
@@ -75,19 +77,21 @@ export async function enqueue(config: Config, options: EnqueueOptions, terminal:
           terminal.stderr.write(`line ${line}: ${one.problem}\n`)
           continue
         }
-        batch.push(one.record)
+        batch.push({ topic: topicOf(one.job), record: one.record })
         if (batch.length >= BATCH_JOBS) await flush()
       }
-      if (batch.length > 0) await flush()
     }
+    await flush()
   } finally {
     await publisher.stop()
   }
-  terminal.stdout.write(`${published} published to ${topic}${refused === 0 ? '' : `, ${refused} refused`}\n`)
+  const told = [...published].map(([topic, count]) => `${count} published to ${topic}`)
+  const counts = told.length === 0 ? ['0 published'] : told
+  terminal.stdout.write(`${[...counts, ...(refused === 0 ? [] : [`${refused} refused`])].join(', ')}\n`)
   return refused === 0 ? EXIT.done : EXIT.failed
 }
 
-type Checked = { readonly record: OutRecord } | { readonly problem: string }
+type Checked = { readonly job: JobMessage; readonly record: OutRecord } | { readonly problem: string }
 
 function jobOf({ platform, creatorId, jobType, priority, params }: EnqueueOptions): unknown {
   return {
@@ -119,5 +123,6 @@ function parsed(text: string): Checked {
 
 function checked(job: unknown): Checked {
   const result = jobSchema.safeParse(job)
-  return result.success ? { record: jobRecord(job as JobMessage) } : { problem: describeIssues(result.error) }
+  if (!result.success) return { problem: describeIssues(result.error) }
+  return { job: job as JobMessage, record: jobRecord(job as JobMessage) }
 }

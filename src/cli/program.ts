@@ -92,7 +92,7 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
     .argument('[job_type]')
     .option('--priority <n>', '1 to 10', whole(1, 10))
     .option('--params <json>', "the adapter's own parameters")
-    .option('--topic <name>', 'default: the first of kafka.topics')
+    .option('--topic <name>', 'default: the one of kafka.topics that is the platform’s, or any’s')
     .action(async (platform, creatorId, jobType, options) => {
       const { enqueue } = await import('./enqueue.ts')
       exitCode = await enqueue(configOf(options), { platform, creatorId, jobType, ...options }, terminal)

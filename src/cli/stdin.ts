@@ -13,13 +13,23 @@ const STDIN = 0
 export function takeStdin(wanted: boolean): Readable | undefined {
   // The engine leaves a terminal alone.
   if (isatty(STDIN)) return wanted ? process.stdin : undefined
-  // Piped at once: what a child has written and nobody has begun to read is thrown away when the child exits.
-  const stream = wanted
-    ? spawn('cat', [], { stdio: ['inherit', 'pipe', 'inherit'] }).stdout.pipe(new PassThrough())
-    : undefined
+  const stream = wanted ? heldByChild() : undefined
   closeSync(STDIN)
   // The lowest free descriptor is taken, which is the one just closed.
   const opened = openSync('/dev/null', 'r')
   if (opened !== STDIN) throw new Error(`standard input became descriptor ${opened}`)
+  return stream
+}
+
+function heldByChild(): Readable {
+  const child = spawn('cat', [], { stdio: ['inherit', 'pipe', 'inherit'] })
+  // Piped at once: what a child has written and nobody has begun to read is thrown away when the child exits.
+  const stream = child.stdout.pipe(new PassThrough(), { end: false })
+  child.once('error', (error) => stream.destroy(new Error(`standard input cannot be read: ${error.message}`)))
+  // Only its good end is the end of the input: half of it must not pass for all.
+  child.once('close', (code) => {
+    if (code === 0) stream.end()
+    else stream.destroy(new Error('standard input broke off'))
+  })
   return stream
 }

@@ -57,18 +57,26 @@ export class KafkaLag {
       for (const { topic, partitions } of groups) {
         if (this.#stopped) return
         const committed = new Map(partitions.map(({ partition, offset }) => [partition, Number(offset)]))
-        let backlog = 0
-        for (const { partition, low, high } of await this.#admin.fetchTopicOffsets(topic)) {
-          const offset = committed.get(partition) ?? -1
-          this.#assignments.ends({ topic, partition }, Number(low), Number(high))
-          if (offset >= 0) this.#assignments.committed({ topic, partition, offset })
-          backlog += Math.max(0, Number(high) - Math.max(offset, Number(low)))
-        }
-        this.#backlogs.set(topic, backlog)
+        await this.#askOf(topic, committed).catch((error: unknown) => this.#failed(error, topic))
       }
     } catch (error) {
-      // A figure only; the consumer notices by itself when Kafka is away.
-      this.#log.debug({ reason: messageOf(error, 200) }, 'lag could not be asked for')
+      this.#failed(error)
     }
+  }
+
+  async #askOf(topic: string, committed: ReadonlyMap<number, number>): Promise<void> {
+    let backlog = 0
+    for (const { partition, low, high } of await this.#admin.fetchTopicOffsets(topic)) {
+      const offset = committed.get(partition) ?? -1
+      this.#assignments.ends({ topic, partition }, Number(low), Number(high))
+      if (offset >= 0) this.#assignments.committed({ topic, partition, offset })
+      backlog += Math.max(0, Number(high) - Math.max(offset, Number(low)))
+    }
+    this.#backlogs.set(topic, backlog)
+  }
+
+  /** A figure only; the consumer notices by itself when Kafka is away. */
+  #failed(error: unknown, topic?: string): void {
+    this.#log.debug({ topic, reason: messageOf(error, 200) }, 'lag could not be asked for')
   }
 }

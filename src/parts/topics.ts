@@ -7,7 +7,7 @@ import { ROOMY, type TopicSpec } from '../kafka/topics.ts'
 export interface Topics {
   /** Where jobs are taken from; `platform` when all jobs of a topic are that one's. */
   readonly jobs: readonly { name: string; weight: number; platform?: string | undefined }[]
-  /** Where jobs go that follow from others (see followUpTopicOf); without Kafka a file beside the input. */
+  /** Where jobs go that follow from others (see jobTopicOf); without Kafka a file beside the input. */
   readonly followUps: string
   readonly results: string
   readonly dead: string
@@ -62,10 +62,10 @@ function followUpsOf({ kafka }: Config): string {
 }
 
 /**
- * Where jobs of a platform go that follow from others: the first topic that is its own, else the first that is of any. Another
+ * Where we publish jobs of a platform, such as those that follow from others: the first topic that is its own, else the first that is of any. Another
  * platform's own would be held, and they in it, when that one cannot take more; only where there is nothing else do they go there.
  */
-export function followUpTopicOf(topics: Topics, platform: string): string {
+export function jobTopicOf(topics: Topics, platform: string): string {
   return topics.jobs.find((topic) => topic.platform === platform)?.name ?? topics.followUps
 }
 

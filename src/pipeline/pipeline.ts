@@ -3,6 +3,7 @@ import { type Job, parseJob } from '../job/job.ts'
 import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
+import { sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
@@ -37,6 +38,7 @@ export interface EndedJob {
 }
 
 const RECENT_MAX = 20
+const AGAIN_MS = { first: 1_000, most: 60_000 }
 
 /**
  * From a delivered record to everything that follows from it being stored: parse, run the adapter, complete. Deliveries are
@@ -60,16 +62,30 @@ export class Pipeline {
   /** Takes a delivery on; it is settled when everything that follows from it is stored. */
   accept(delivery: Delivery): void {
     this.#inFlight++
-    this.#run(delivery)
-      .catch((error: unknown) => {
-        if (delivery.lost.aborted || this.#end.signal.aborted) return
-        // Not settled, so not committed: the record comes again, here after a restart or to another daemon.
+    void this.#runUntilComplete(delivery).finally(() => {
+      this.#inFlight--
+    })
+  }
+
+  /**
+   * What no part of ours expects must not leave a record unfinished for good: it would hold the partition's commits, and some
+   * thousands of them the whole intake. Whatever was done is idempotent, so it is done again; never rejects.
+   */
+  async #runUntilComplete(delivery: Delivery): Promise<void> {
+    const { completion } = this.#signalsOf(delivery.lost)
+    for (let pauseMs = AGAIN_MS.first; !completion.aborted; pauseMs = Math.min(pauseMs * 2, AGAIN_MS.most)) {
+      try {
+        return await this.#run(delivery)
+      } catch (error) {
+        if (completion.aborted) return
         const { topic, partition, offset } = delivery.record
-        this.#parts.log.error({ err: error, topic, partition, offset }, 'a record could not be completed')
-      })
-      .finally(() => {
-        this.#inFlight--
-      })
+        this.#parts.log.error(
+          { err: error, topic, partition, offset, again_in_ms: pauseMs },
+          'a record could not be completed',
+        )
+        await sleep(pauseMs, completion).catch(() => {})
+      }
+    }
   }
 
   /** Gives up the attempts that are under way; what has been fetched is still completed. */

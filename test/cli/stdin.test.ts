@@ -20,7 +20,7 @@ for (const [what, args] of [
     const millrace = new Millrace([...args], {
       cwd: folder,
       env: { MILLRACE_ADMIN__PORT: '0' },
-      stdin: job('@piped') + 'not a job\n'.repeat(500) + job('@last'),
+      stdin: `${job('@piped')}${'not a job\n'.repeat(500)}${job('@last')}`,
     })
     t.after(async () => {
       await millrace.kill()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
-import { followUpTopicOf, topicsOf } from '../../src/parts/topics.ts'
+import { jobTopicOf, topicsOf } from '../../src/parts/topics.ts'
 
 /** Where the follow-ups of each platform go, by what `kafka.topics` says. */
 function followUpTopics(t: TestContext, topics: string): string[] {
@@ -14,7 +14,7 @@ function followUpTopics(t: TestContext, topics: string): string[] {
   writeFileSync(file, `kafka: { brokers: [localhost:9092], topics: ${topics} }\nlimits: { share: 1 }\n`)
   const config = loadConfig({ file, env: {} })
   const platforms = ['instagram', 'youtube', 'tiktok']
-  return platforms.map((platform) => followUpTopicOf(topicsOf(config, platforms), platform))
+  return platforms.map((platform) => jobTopicOf(topicsOf(config, platforms), platform))
 }
 
 test('follow-up jobs never go where only another platform’s jobs are, unless there is nothing else', (t) => {

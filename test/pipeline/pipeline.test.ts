@@ -36,6 +36,7 @@ class Bench {
   stretched = false
   recordBytesMax = Number.POSITIVE_INFINITY
   refusedTopic: string | undefined
+  failOnce: (() => never) | undefined
   readonly metrics = createMetrics()
   readonly desk: PermitDesk
   readonly pipeline: Pipeline
@@ -62,6 +63,9 @@ class Bench {
     this.store = store
     const marks: Marks = {
       ended: async (name) => {
+        const fail = this.failOnce
+        this.failOnce = undefined
+        fail?.()
         await this.#call()
         const known = store.get(name)
         return known === undefined ? null : Buffer.from(known)
@@ -611,6 +615,18 @@ test('a call that goes on after its job has ended, and is cut off, takes nobodyâ
   await new Promise((resolve) => setImmediate(resolve))
   await bench.deliver({ ...JOB, job_type: 'both' })
   assert.equal(bench.published.filter(({ topic }) => topic === 'parked').length, 0)
+})
+
+test('what no part expects is tried again, and leaves no record unfinished', async () => {
+  const bench = new Bench()
+  let failures = 0
+  bench.failOnce = () => {
+    failures++
+    throw new TypeError('a mark that nobody can read')
+  }
+  await bench.deliver(JOB)
+  assert.equal(failures, 1)
+  assert.equal(bench.results()[0]?.status, 'done')
 })
 
 test('a creator that was scraped within min_interval is skipped without a call, unless by the very same job', async () => {
