@@ -35,8 +35,8 @@ const RETRY_MS = { first: 50, most: 1_000 }
 
 /**
  * Marks in a folder, for a daemon without Redis: they outlive its process, however that ends. Memory holds where each mark
- * stands, the files hold the texts. Every file takes marks for a quarter of the time that they are kept, and is removed when the
- * last of them has expired.
+ * stands, the files hold the texts. A file takes marks that are kept equally long, for a quarter of that time, and is removed when
+ * the last of them has expired: about five for each length.
  *
  * While a mark cannot be written, on a full disk say, whoever brings it waits: their job has not ended yet.
  *
@@ -126,7 +126,7 @@ export class FileMarks implements Marks {
   async #append(mark: string, keepMs: number, text: string): Promise<void> {
     const expiresAtMs = this.#now() + keepMs
     const line = Buffer.from(`${JSON.stringify({ mark, expiresAtMs, text } satisfies Line)}\n`)
-    const name = await this.#current()
+    const name = await this.#fileFor(keepMs)
     const file = this.#files.get(name)!
     const { bytesWritten } = await file.handle.write(line, 0, line.length, file.size)
     // A disk that has just become full; the next line is written over what it took.
@@ -138,10 +138,10 @@ export class FileMarks implements Marks {
     file.lastExpiresAtMs = Math.max(file.lastExpiresAtMs, expiresAtMs)
   }
 
-  /** The file for marks of this moment. */
-  async #current(): Promise<string> {
-    const spanMs = Math.max(1_000, this.#options.endedKeptMs / 4)
-    const name = `${String(Math.floor(this.#now() / spanMs)).padStart(12, '0')}.ndjson`
+  /** The file for marks of this moment that are kept so long. */
+  async #fileFor(keepMs: number): Promise<string> {
+    const spanMs = Math.max(1_000, keepMs / 4)
+    const name = `${String(Math.floor(this.#now() / spanMs)).padStart(12, '0')}-${keepMs}.ndjson`
     if (!this.#files.has(name)) {
       await this.#removeExpired()
       const handle = await open(join(this.#options.folder, name), 'w+')

@@ -132,11 +132,20 @@ it('marks in a folder survive a line that a crash tore, and remove what has expi
     await second.end(job(`later-${i}`), result('later'), never)
   }
   assert.ok((await readdir(folder)).length <= 6, 'files of expired marks are removed')
+  const ada = { platform: 'youtube', creatorId: '@ada', jobType: 'profile' }
+  await second.scraped(ada, 'long', 30 * 86_400_000, never)
+  for (let i = 0; i < 12; i++) {
+    nowMs += 10_000
+    await second.end(job(`later-${12 + i}`), result('later'), never)
+    await second.scraped(ada, `at ${i}`, 30 * 86_400_000, never)
+  }
+  assert.ok((await readdir(folder)).length <= 7, 'what is kept for long keeps nothing else')
   await second.stop()
 
   const third = await open()
   assert.equal(await third.ended(job('one'), never), null)
-  assert.deepEqual(await third.ended(job('later-11'), never), result('later'))
+  assert.deepEqual(await third.ended(job('later-23'), never), result('later'))
+  assert.equal(await third.scrapedBy(ada, never), 'at 11')
   await third.stop()
 })
 
