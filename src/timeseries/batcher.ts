@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../job/errors.ts'
 import { RowsRejectedError, type TableName } from '../job/row.ts'
@@ -55,9 +54,9 @@ interface Held {
 }
 
 /**
- * Gathers parcels into batches and inserts them, `inFlightMax` at once. A failed insert is repeated byte for byte with its
- * token until it is answered: rows are never dropped. A batch that the engine refuses is halved until the parcel at fault
- * stands alone; only its write() is rejected.
+ * Gathers parcels into batches and inserts them, `inFlightMax` at once. A failed insert is repeated byte for byte until it is
+ * answered: rows are never dropped, and those that are stored twice replace each other. A batch that the engine refuses is
+ * halved until the parcel at fault stands alone; only its write() is rejected.
  */
 export class Batcher {
   readonly #insert: Insert
@@ -174,7 +173,7 @@ export class Batcher {
   async #send(table: TableName, held: readonly Held[]): Promise<void> {
     const load = loadOf(held.map(({ parcel }) => parcel))
     const text = held.map(({ parcel }) => parcel.text).join('')
-    const failure = await this.#insertUntilAnswered({ table, rows: load.rows, text, token: randomUUID() })
+    const failure = await this.#insertUntilAnswered({ table, rows: load.rows, text })
     if (failure instanceof RowsRejectedError && held.length > 1) {
       const half = held.length >> 1
       await this.#send(table, held.slice(0, half))

@@ -2,14 +2,12 @@ import type { TableName } from '../job/row.ts'
 import { type Engine, engineCode } from './engine.ts'
 import { COLUMNS } from './tables.ts'
 
-/** One insert: rows of one partition of one table. Repeating it means the same bytes and the same token. */
+/** One insert: rows of one partition of one table. Repeating it means the same bytes. */
 export interface Batch {
   readonly table: TableName
   readonly rows: number
   /** Lines of JSONCompactEachRow. */
   readonly text: string
-  /** The engine keeps the tokens of a table's last 1,000 inserts and stores a token once. Letters, digits and `-`. */
-  readonly token: string
 }
 
 /** `refused`: the engine will not take these rows, whenever they come. `message` is the engine's. */
@@ -52,21 +50,14 @@ const ROW_CODES: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Inserts through an engine. The settings stand in the statement: `clickhouse_settings` would outlive it on chDB, where a
- * leaked token silently drops the next insert.
+ * Inserts through an engine. The settings stand in the statement: `clickhouse_settings` would outlive it on chDB.
  *
- * - async_insert = 0: we batch ourselves, and the acknowledgement must mean stored (26.x turns it on by default).
- * - deduplicate_blocks_in_dependent_materialized_views = 1: a repeated insert that points already has still completes
- *   points_daily, should the engine have died between the two (older servers do not by default).
+ * `async_insert = 0`: we batch ourselves, and the acknowledgement must mean stored (26.x turns it on by default). No
+ * `insert_deduplication_token`: a server may remember a token whose rows it lost, see migration 0005.
  */
 export function createInsert(engine: Engine): Insert {
   return async (batch, signal) => {
-    const settings = [
-      'async_insert = 0',
-      `insert_deduplication_token = '${batch.token}'`,
-      'deduplicate_blocks_in_dependent_materialized_views = 1',
-      `max_execution_time = ${INSERT_TIMEOUT_S}`,
-    ].join(', ')
+    const settings = `async_insert = 0, max_execution_time = ${INSERT_TIMEOUT_S}`
     const into = `INSERT INTO ${batch.table} (${COLUMNS[batch.table].join(', ')})`
     try {
       await engine.write.command({

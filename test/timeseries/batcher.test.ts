@@ -164,7 +164,7 @@ describe('the batcher', () => {
     await Promise.all(writes)
   })
 
-  test('repeats a failed insert byte for byte with its token, and is unhealthy meanwhile', async () => {
+  test('repeats a failed insert byte for byte, and is unhealthy meanwhile', async () => {
     const { batcher, calls } = batcherOver({ rowsMax: 3 })
     assert.equal(batcher.healthy, true)
     const write = batcher.write([parcel(3)], never)
@@ -174,19 +174,10 @@ describe('the batcher', () => {
       assert.equal(batcher.healthy, false)
     }
     for (const call of calls) assert.deepEqual(call.batch, calls[0]?.batch)
-    assert.match(calls[0]?.batch.token ?? '', /^[0-9a-f-]{36}$/)
     assert.equal(await isSettled(write), false)
     calls.at(-1)?.store()
     await write
     assert.equal(batcher.healthy, true)
-  })
-
-  test('gives every batch a token of its own', async () => {
-    const { batcher, calls } = batcherOver({ rowsMax: 1 })
-    const writes = [batcher.write([parcel(1)], never), batcher.write([parcel(1)], never)]
-    assert.notEqual(calls[0]?.batch.token, calls[1]?.batch.token)
-    for (const call of calls) call.store()
-    await Promise.all(writes)
   })
 
   test('halves a refused batch until only the guilty write is rejected', async () => {

@@ -19,7 +19,7 @@ describe('migrations', () => {
       assert.ok(migration.statements.length > 0, migration.file)
       for (const statement of migration.statements) {
         const repeatable =
-          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ (ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS)\b/
+          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ ((ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS|MODIFY SETTING))\b/
         assert.match(statement, repeatable, migration.file)
       }
     }
