@@ -117,6 +117,12 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
 
   // The upstream: who may send what, and how.
   const limiter = await running(openLimiter(config, metrics, log))
+  if (config.redis === undefined && config.limits.cold_start === 'empty') {
+    log.info(
+      'the first calls wait for a window of their endpoint and fetch.timeout, since nothing is known of calls before this start; ' +
+        'set limits.cold_start: full if there were none',
+    )
+  }
   const fetcher = started.adopt(new FetchEngine(fetchOptionsOf(config, platforms), { metrics, log }), (one) =>
     one.stop(AbortSignal.timeout(1_000)),
   )

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { type Document, isMap, LineCounter, parse, parseDocument } from 'yaml'
 import type { z } from 'zod'
 import { MillraceError } from '../job/errors.ts'
@@ -34,13 +35,14 @@ interface FromEnvironment {
 
 /**
  * Reads `millrace.yaml`, fills `${NAME}` in its values from the environment, lays `MILLRACE_<SECTION>__<KEY>` over it, and
- * checks the whole. Throws ConfigError with every problem at once.
+ * checks the whole. Paths of modules in the file start at the file's folder. Throws ConfigError with every problem at once.
  */
 export function loadConfig(source: ConfigSource): Config {
   const problems: string[] = []
   const { tree, locate } = source.file === null ? nothing() : readYaml(source.file)
   const given: FromEnvironment[] = []
   interpolate(tree, [], source.env, given, problems)
+  if (source.file !== null) resolveModules(tree, dirname(source.file))
   for (const override of overridesOf(source.env)) {
     setAt(tree, override.path, override.text)
     given.push(override)
@@ -108,6 +110,17 @@ function readYaml(file: string): { tree: Tree; locate: (path: Path) => string } 
     return `${file}: `
   }
   return { tree: tree as Tree, locate }
+}
+
+/** A platform's module lies beside the file that names it, wherever the daemon is started. */
+function resolveModules(tree: Tree, directory: string): void {
+  const { platforms } = tree
+  if (typeof platforms !== 'object' || platforms === null) return
+  for (const section of Object.values(platforms) as unknown[]) {
+    if (typeof section !== 'object' || section === null || !('module' in section)) continue
+    if (typeof section.module === 'string' && section.module !== '')
+      section.module = resolve(directory, section.module)
+  }
 }
 
 function interpolate(

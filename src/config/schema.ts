@@ -261,7 +261,11 @@ const limits = z
 
 const platform = z.strictObject({
   enabled: z.boolean().default(true),
-  module: text.optional().describe('Path of a module whose default export is a platform of your own.'),
+  module: text
+    .optional()
+    .describe(
+      'Path, from the folder of this file, of a module whose default export is a platform of your own.',
+    ),
   origin: z.url().optional().describe('Overrides the origin of the adapter: a proxy, or a simulator.'),
   private_origin: z.boolean().default(false).describe('Allow the origin to be a private address.'),
   min_interval: z

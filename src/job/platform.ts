@@ -68,13 +68,13 @@ export interface CallContext<E extends Endpoints = Endpoints> {
   /** Throws AttemptError when the call did not succeed; let it pass through. */
   get<K extends keyof E & string>(endpoint: K, options?: CallOptions): Promise<ResponseOf<E, K>>
   /**
-   * Pages of a call, each under a permit of its own. `next` reads the following page's options from a page, or undefined at the
-   * end. Stops at `pagesMax` (default 50) and at options that repeat.
+   * Pages of a call, each under a permit of its own. `next` reads the following page's options from a page, or from the headers that
+   * it came with (`linkQuery` reads `Link`), or undefined at the end. Stops at `pagesMax` (default 50) and at options that repeat.
    */
   paginate<K extends keyof E & string>(
     endpoint: K,
     options: CallOptions,
-    next: (page: ResponseOf<E, K>) => CallOptions | undefined,
+    next: (page: ResponseOf<E, K>, headers: JsonReply['headers']) => CallOptions | undefined,
     limits?: { pagesMax?: number },
   ): AsyncGenerator<ResponseOf<E, K>>
   /** Aborted when the daemon gives the job up (drain, lost partition, expiry). */

@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts'
+import { isPublicAddress, literalOf } from '../fetch/address-guard.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues } from '../job/job.ts'
 import type { Platform } from '../job/platform.ts'
@@ -66,10 +67,17 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
         calls.map(([endpoint, { cost = 1 }]) => ({ platform: name, endpoint, cost })),
       ),
     )
+    const origin = section?.origin ?? platform.origin
+    const privateOrigin = section?.private_origin ?? false
+    if (!privateOrigin && isPrivate(origin)) {
+      problems.push(
+        `platforms.${name}: its origin ${origin} is not a public address; set platforms.${name}.private_origin: true to allow it`,
+      )
+    }
     configured.push({
       platform,
-      origin: section?.origin ?? platform.origin,
-      privateOrigin: section?.private_origin ?? false,
+      origin,
+      privateOrigin,
       credentials: parsed.success ? parsed.data : null,
       minIntervalsMs,
     })
@@ -77,4 +85,11 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
   if (problems.length > 0)
     throw new MillraceError('PLATFORMS_INVALID', problems.join('\n'), { kind: 'usage' })
   return configured
+}
+
+/** What can be told without asking DNS; a name's addresses are judged when it is called. */
+function isPrivate(origin: string): boolean {
+  const { hostname } = new URL(origin)
+  const literal = literalOf(hostname)
+  return hostname === 'localhost' || (literal !== undefined && !isPublicAddress(literal))
 }

@@ -17,6 +17,8 @@ const NEWS_MS = 250
 const REJECTED_EVERY_MS = 1_000
 /** What is said with every reply is passed on this often, so that the limiter does not take it for outdated. */
 const ALLOWANCE_EVERY_MS = 5_000
+/** A block of this length is told to whoever reads the log: work stands still, and nothing else says so. */
+const TELLING_BLOCK_MS = 60_000
 /** A header may say anything. */
 const BLOCK_MS_MAX = 26 * 60 * 60 * 1000
 
@@ -49,6 +51,7 @@ export class AdviceRelay {
     }
   }
 
+  /** Remembers what it returns, and says in the log when a long block begins. */
   #newsIn(target: LimitTarget, advice: Advice, nowMs: number): Advice | undefined {
     const key = keyOf(target)
     let told = this.#told.get(key)
@@ -73,7 +76,13 @@ export class AdviceRelay {
     const allows =
       allowance !== '' && (allowance !== told.allowance || nowMs > told.allowedAtMs + ALLOWANCE_EVERY_MS)
     if (!blocks && !spends && !rejected && !allows) return undefined
-    if (blocks) told.blockedUntilMs = nowMs + blockMs
+    if (blocks) {
+      if (blockMs >= TELLING_BLOCK_MS && nowMs > told.blockedUntilMs) {
+        const until = new Date(Date.now() + blockMs).toISOString()
+        this.#log.warn({ ...target, until }, `${key} asks to be left alone: its jobs wait until ${until}`)
+      }
+      told.blockedUntilMs = nowMs + blockMs
+    }
     if (spends) told.spentUntilMs = nowMs + spentMs
     if (rejected) told.rejectedAtMs = nowMs
     if (allows) {

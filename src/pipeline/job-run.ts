@@ -93,7 +93,8 @@ function dead(
 
 /** The adapter's view of the world. */
 function contextOf(upstream: Upstream, errand: Errand): CallContext {
-  const get = (endpoint: string, options?: CallOptions) => upstream.call(errand, endpoint, options)
+  const get = async (endpoint: string, options?: CallOptions) =>
+    (await upstream.call(errand, endpoint, options)).data
   return {
     // definePlatform has tied each endpoint's name to its response's type; here all of them pass through one door.
     get: get as CallContext['get'],
@@ -105,9 +106,10 @@ function contextOf(upstream: Upstream, errand: Errand): CallContext {
         const mark = JSON.stringify(turn)
         if (seen.has(mark)) return
         seen.add(mark)
-        const reply = (await get(endpoint, turn)) as Parameters<typeof next>[0]
+        const { data, headers } = await upstream.call(errand, endpoint, turn)
+        const reply = data as Parameters<typeof next>[0]
         yield reply
-        turn = next(reply)
+        turn = next(reply, headers)
       }
     },
     signal: errand.signal,

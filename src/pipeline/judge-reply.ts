@@ -59,15 +59,17 @@ export function judgeReply(
   if (refusal !== undefined) throw new AttemptError(refusal.reason, refusal.message)
 
   if (reply.status >= 500) {
-    throw new AttemptError('upstream_error', `${endpoint}: status ${reply.status}`, {
+    throw new AttemptError('upstream_error', said(reply, endpoint, reader), {
       // 503 with Retry-After is an upstream that knows when it is back.
       retryAfterMs: reader.retryAfterMs(reply.headers, call.nowMs),
     })
   }
-  if (reply.status >= 300)
-    throw new AttemptError(reasonOfStatus(reply.status), `${endpoint}: status ${reply.status}`)
-  if (unreadable !== undefined) throw unreadable
+  if (reply.status >= 300) {
+    throw new AttemptError(reasonOfStatus(reply.status), said(reply, endpoint, reader))
+  }
   const parsed = call.response.safeParse(json)
+  // A 204 has no body, and a schema may say that none is needed.
+  if (unreadable !== undefined && !(reply.body.length === 0 && parsed.success)) throw unreadable
   if (!parsed.success) {
     throw new AttemptError(
       'bad_response',
@@ -84,6 +86,23 @@ function reasonOfStatus(status: number) {
   // A redirect of an API call would need a permit of its own, and an API that moves is a matter for its adapter.
   if (status < 400) return 'bad_response'
   return status === 408 ? 'timeout' : 'bad_response'
+}
+
+/** Characters of a body or an address in the message about a status: the body of a refusal begins with what matters. */
+const SAID_CHARS_MAX = 300
+
+/** A status that is a failure by its usual meaning, with what else was said. */
+function said(reply: Reply, endpoint: string, reader: ReplyReader): string {
+  const status = `${endpoint}: status ${reply.status}`
+  const { location } = reply.headers
+  if (reply.status < 400 && typeof location === 'string') {
+    // Without its query, which may hold a secret.
+    const target = location.split(/[?#]/)[0]!.slice(0, SAID_CHARS_MAX)
+    return `${status}, a redirect to ${target}, which calls do not follow`
+  }
+  const sample = reader.sampleOf(reply.body)
+  const shown = sample.length > SAID_CHARS_MAX ? `${sample.slice(0, SAID_CHARS_MAX)}…` : sample
+  return shown === '' ? status : `${status}; found ${shown}`
 }
 
 function plain(headers: Reply['headers']): Record<string, string> {

@@ -1,6 +1,6 @@
 import { AttemptError } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
-import type { Authorisation, CallOptions, Endpoint, Platform } from '../job/platform.ts'
+import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
 import { sleep } from '../lib/abort.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AdviceRelay } from './advice-relay.ts'
@@ -29,6 +29,13 @@ export interface UpstreamOptions {
   readonly minIntervalsMs: Readonly<Record<string, number>>
 }
 
+/** A reply that is what was asked for. */
+export interface Answer {
+  /** As the endpoint's schema gives it. */
+  readonly data: unknown
+  readonly headers: JsonReply['headers']
+}
+
 /**
  * One platform as jobs reach it: fills in an endpoint's address and authorisation, waits for the permit, sends, judges the
  * reply, tells the limiter what the upstream said, and repeats in place what is worth repeating soon.
@@ -50,7 +57,7 @@ export class Upstream {
     this.#authoriser = new Authoriser(async (errand) => {
       if (platform.authorise === undefined) return {}
       // The widest type: each platform's own call context is narrower, and definePlatform has checked it.
-      const get = (name: string, call: CallOptions = {}) => this.call(errand, name, call)
+      const get = async (name: string, call: CallOptions = {}) => (await this.call(errand, name, call)).data
       return platform.authorise(options.credentials, { get: get as never, now: Date.now })
     })
   }
@@ -61,7 +68,7 @@ export class Upstream {
   }
 
   /** Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. */
-  async call(errand: Errand, name: string, options: CallOptions = {}): Promise<unknown> {
+  async call(errand: Errand, name: string, options: CallOptions = {}): Promise<Answer> {
     const endpoint = this.platform.endpoints[name]
     if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
     for (;;) {
@@ -85,7 +92,7 @@ export class Upstream {
     }
   }
 
-  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: CallOptions): Promise<unknown> {
+  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: CallOptions): Promise<Answer> {
     const { desk, fetcher, reader, metrics } = this.#ports
     const authorised = endpoint.authorised !== false
     const permitted = () =>
@@ -130,7 +137,7 @@ export class Upstream {
         nowMs,
       })
       this.#heed(reply, read, nowMs)
-      return data
+      return { data, headers: read.headers }
     } catch (error) {
       if (error instanceof AttemptError && error.blocks !== undefined) {
         metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })

@@ -132,6 +132,8 @@ function problemsOfEndpoints(endpoints: unknown): string[] {
       problems.push(`${at}.path ${shown(path)}: expected a path that starts with /`)
     } else if (/[?#\s]/.test(path)) {
       problems.push(`${at}.path ${shown(path)}: expected no query; give it with the call`)
+    } else if (/:(?![a-z_]+(?![A-Za-z0-9_]))/.test(path)) {
+      problems.push(`${at}.path ${shown(path)}: expected parts named in a-z and _ only, such as :user_id`)
     }
     if (method !== undefined && method !== 'GET' && method !== 'POST') {
       problems.push(`${at}.method ${shown(method)}: expected GET or POST`)

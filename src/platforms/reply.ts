@@ -16,6 +16,27 @@ export function retryAfterMs(reply: JsonReply): number | undefined {
   return Number.isFinite(at) ? Math.max(0, at - answeredAtMs(reply)) : undefined
 }
 
+/**
+ * The query of the page that `Link` (RFC 8288) names by its relation, as GitHub and others page: what to call with next.
+ * Undefined when there is none, or what it names is no URL.
+ */
+export function linkQuery(
+  headers: JsonReply['headers'],
+  relation = 'next',
+): Record<string, string> | undefined {
+  for (const [, target = '', parameters = ''] of (headers.link ?? '').matchAll(LINK)) {
+    const relations = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,]+))/i.exec(parameters)
+    if (!(relations?.[1] ?? relations?.[2] ?? '').toLowerCase().split(/\s+/).includes(relation)) continue
+    // Relative to anything: only the query is read.
+    const url = URL.parse(target, 'https://link.invalid')
+    return url === null ? undefined : Object.fromEntries(url.searchParams)
+  }
+  return undefined
+}
+
+/** An address, and its parameters up to the next one; commas may stand inside of quotes. */
+const LINK = /<([^>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)/g
+
 /** Milliseconds from `nowMs` (Unix) to the next midnight in an IANA time zone. */
 export function untilMidnightMs(zone: string, nowMs: number): number {
   return DateTime.fromMillis(nowMs, { zone }).plus({ days: 1 }).startOf('day').toMillis() - nowMs

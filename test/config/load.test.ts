@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
 
@@ -113,6 +113,14 @@ test('MILLRACE_<SECTION>__<KEY> overrides the file, and other MILLRACE_ variable
   assert.equal(config.data, '/tmp/x')
   const problems = problemsOf(() => loadConfig({ file: null, env: { MILLRACE_FETCH__ATTEMPS: '5' } }))
   assert.match(problems[0] ?? '', /^MILLRACE_FETCH__ATTEMPS: fetch\.attemps: unknown key/)
+})
+
+test("a platform's module lies beside the file that names it; one from the environment is left as it is", (t) => {
+  const file = written(t, 'platforms:\n  own: { module: ./own.ts }\n  other: { module: /srv/other.ts }\n')
+  const { platforms } = loadConfig({ file, env: { MILLRACE_PLATFORMS__THIRD__MODULE: './third.ts' } })
+  assert.equal(platforms.own?.module, join(dirname(file), 'own.ts'))
+  assert.equal(platforms.other?.module, '/srv/other.ts')
+  assert.equal(platforms.third?.module, './third.ts')
 })
 
 test('never prints the value of a secret', (t) => {

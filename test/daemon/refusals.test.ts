@@ -89,6 +89,29 @@ test('a topic or an interval for what there is not is refused with what there is
   )
 })
 
+test('a private origin is refused before it is called, with the key that allows it, and exit code 2', async (t) => {
+  const cwd = folderOf(t)
+  for (const origin of ['http://127.0.0.1:8080', 'http://localhost:8080', 'http://[fd00::1]']) {
+    writeFileSync(join(cwd, 'millrace.yaml'), `platforms:\n  youtube: { origin: "${origin}" }\n`)
+    const { code, stderr } = await refusal(['run'], { cwd, env: EMBEDDED })
+    assert.equal(code, 2, origin)
+    assert.ok(stderr.includes(`its origin ${origin} is not a public address`), stderr)
+    assert.match(stderr, /set platforms\.youtube\.private_origin: true/)
+  }
+})
+
+test('limits in memory say that the first calls wait, and how not to', async (t) => {
+  for (const [coldStart, waits] of [
+    ['empty', true],
+    ['full', false],
+  ] as const) {
+    const env = { ...EMBEDDED, MILLRACE_LIMITS__COLD_START: coldStart }
+    const { code, stderr } = await new Millrace(['run'], { cwd: folderOf(t), env }).ended
+    assert.equal(code, 0)
+    assert.equal(/first calls wait.*limits\.cold_start: full/.test(stderr), waits, coldStart)
+  }
+})
+
 test('an unreachable broker is one line, with exit code 3', async (t) => {
   const cwd = folderOf(t)
   const env = { ...EMBEDDED, MILLRACE_KAFKA__BROKERS: '127.0.0.1:1', MILLRACE_LIMITS__SHARE: '1/2' }

@@ -19,6 +19,7 @@ import { Parking } from '../../src/pipeline/parking.ts'
 import { PermitDesk } from '../../src/pipeline/permit-desk.ts'
 import { Pipeline } from '../../src/pipeline/pipeline.ts'
 import { Upstream } from '../../src/pipeline/upstream.ts'
+import { linkQuery } from '../../src/platforms/reply.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 
@@ -777,6 +778,74 @@ test('a reply of another schema says which field, and is a dead letter after two
   await bench.deliver(JOB)
   assert.equal(calls, 2)
   assert.match(bench.results()[0]?.message ?? '', /count: .*number.*"seven"/)
+})
+
+test('a status that is a failure is told with what the body says, a redirect with where it leads', async () => {
+  const bench = new Bench()
+  const message = async (reply: Reply) => {
+    bench.reply = () => reply
+    await bench.deliver(JOB)
+    return bench.results().at(-1)?.message
+  }
+  assert.equal(
+    await message(json(401, { message: 'Bad credentials' })),
+    'count: status 401; found {"message":"Bad credentials"}',
+  )
+  assert.equal(await message(json(404, '')), 'count: status 404')
+  assert.equal(await message(json(500, 'x'.repeat(400))), `count: status 500; found ${'x'.repeat(300)}…`)
+  assert.equal(
+    await message(json(301, {}, { location: 'https://api.example/counts/7?key=secret' })),
+    'count: status 301, a redirect to https://api.example/counts/7, which calls do not follow',
+  )
+})
+
+test('a reply without a body will do where the schema needs none', async () => {
+  const counted = (response: z.ZodType) =>
+    new Bench({ ...COUNTER, endpoints: { count: { ...COUNTER.endpoints.count, response } } } as Platform)
+  for (const [response, status] of [
+    [z.object({ count: z.number() }), 'dead'],
+    [z.object({ count: z.number() }).default({ count: 1 }), 'done'],
+  ] as const) {
+    const bench = counted(response)
+    bench.reply = () => json(204, '')
+    await bench.deliver(JOB)
+    assert.equal(bench.results()[0]?.status, status)
+  }
+})
+
+test('pages may be found by the headers that they come with', async () => {
+  const asked: (string | null)[] = []
+  const { endpoints } = COUNTER
+  const bench = new Bench({
+    ...COUNTER,
+    jobs: {
+      profile: {
+        params: z.object({}),
+        run: async (_job, { paginate }) => {
+          const path = { creator: 'ada' }
+          let sum = 0
+          const pages = (paginate as CallContext<typeof endpoints>['paginate'])(
+            'count',
+            { path },
+            (_page, headers) => {
+              const query = linkQuery(headers)
+              return query === undefined ? undefined : { path, query }
+            },
+          )
+          for await (const { count } of pages) sum += count
+          return { data: sum }
+        },
+      },
+    },
+  })
+  bench.reply = ({ searchParams }) => {
+    const page = searchParams.get('page')
+    asked.push(page)
+    return json(200, { count: 7 }, page === '2' ? {} : { link: '<https://api.example/?page=2>; rel="next"' })
+  }
+  await bench.deliver(JOB)
+  assert.equal(bench.results()[0]?.data, 14)
+  assert.deepEqual(asked, [null, '2'])
 })
 
 test('a job of a lost partition stays unsettled', async () => {

@@ -69,6 +69,9 @@ test('names everything that is wrong with a definition at once', () => {
     endpoints: {
       Note: { path: '/a', response: z.any() },
       list: { path: 'list?all=1', method: 'PUT', cost: 0 },
+      item: { path: '/items/:itemId', response: z.any() },
+      part: { path: '/items/:v2/:', response: z.any() },
+      fine: { path: '/items/:item_id.json/:part', response: z.any() },
     },
     jobs: {
       stars: { params: {}, calls: { list: 0, lists: 1 } },
@@ -92,14 +95,17 @@ test('names everything that is wrong with a definition at once', () => {
         'endpoints.list.method "PUT"',
         'endpoints.list.cost 0',
         'endpoints.list.response',
+        'endpoints.item.path "/items/:itemId": expected parts named in a-z and _ only, such as :user_id',
+        'endpoints.part.path "/items/:v2/:": expected parts',
         'jobs.stars.params',
         'jobs.stars.run: found nothing, expected a function',
         'jobs.stars.calls.list 0: expected a number above 0',
-        'jobs.stars.calls.lists: no such endpoint; expected one of Note, list',
+        'jobs.stars.calls.lists: no such endpoint; expected one of Note, list, item, part, fine',
         'jobs.moons.calls: found 3, expected the number of calls by endpoint',
       ]) {
         assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)
       }
+      assert.doesNotMatch(error.message, /endpoints\.fine/)
       return true
     },
   )

@@ -15,8 +15,19 @@ export interface RecordedCall extends CallOptions {
   readonly endpoint: string
 }
 
-/** What a platform answers to one call: a body, or an error as the engine would throw it. */
-export type Recorded = object | AttemptError
+/** What a platform answers to one call: a body, a body with headers, or an error as the engine would throw it. */
+export type Recorded = object | AttemptError | WithHeaders
+
+/** A recorded reply whose headers matter, such as one page of several that `Link` connects. */
+export class WithHeaders {
+  readonly body: object
+  readonly headers: JsonReply['headers']
+
+  constructor(body: object, headers: JsonReply['headers']) {
+    this.body = body
+    this.headers = headers
+  }
+}
 
 /**
  * A call context that answers from recorded replies, in order for each endpoint, through the endpoints' own schemas. `calls`
@@ -28,19 +39,22 @@ export function recordedContext<E extends Endpoints>(
 ): { context: CallContext<E>; calls: RecordedCall[] } {
   const calls: RecordedCall[] = []
   const left = new Map(Object.entries(replies).map(([name, list]) => [name, [...list]]))
+  let headers: JsonReply['headers'] = {}
   const get = async (endpoint: string, options: CallOptions = {}): Promise<unknown> => {
     calls.push({ endpoint, ...options })
     const reply = left.get(endpoint)?.shift()
     assert.ok(reply !== undefined, `no recorded reply is left for ${endpoint}`)
     if (reply instanceof AttemptError) throw reply
-    return platform.endpoints[endpoint]!.response.parse(reply)
+    headers = reply instanceof WithHeaders ? reply.headers : {}
+    return platform.endpoints[endpoint]!.response.parse(reply instanceof WithHeaders ? reply.body : reply)
   }
-  return { context: contextAround(get), calls }
+  return { context: contextAround(get, () => headers), calls }
 }
 
-/** The port around one way to call an endpoint. */
+/** The port around one way to call an endpoint. `headersOf` gives the headers of the newest reply, for those who page by them. */
 export function contextAround<E extends Endpoints>(
   get: (endpoint: string, options?: CallOptions) => Promise<unknown>,
+  headersOf: () => JsonReply['headers'] = () => ({}),
 ): CallContext<E> {
   const context: CallContext = {
     get: get as CallContext['get'],
@@ -48,8 +62,9 @@ export function contextAround<E extends Endpoints>(
       let turn: CallOptions | undefined = options
       for (let page = 0; turn !== undefined && page < (limits?.pagesMax ?? 50); page += 1) {
         const reply = (await get(endpoint, turn)) as Parameters<typeof next>[0]
+        const headers = headersOf()
         yield reply
-        const following = next(reply)
+        const following = next(reply, headers)
         turn = JSON.stringify(following) === JSON.stringify(turn) ? undefined : following
       }
     },

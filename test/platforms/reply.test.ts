@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { retryAfterMs, untilMidnightMs } from '../../src/platforms/reply.ts'
+import { linkQuery, retryAfterMs, untilMidnightMs } from '../../src/platforms/reply.ts'
 import { jsonReply } from './recorded-context.ts'
 
 const midnightAfter = (zone: string, at: string) =>
@@ -24,4 +24,15 @@ test('Retry-After is seconds, or a date measured by the clock of who answered', 
   assert.equal(retryAfterMs(reply('Fri, 20 Nov 2026 00:00:00 GMT')), 0)
   assert.equal(retryAfterMs(reply('soon')), undefined)
   assert.equal(retryAfterMs(jsonReply('x', 429, {})), undefined)
+})
+
+test('Link names the query of the next page, whatever else it holds', () => {
+  const link =
+    '<https://api.example/items?page=1>; rel="prev", <https://api.example/items?page=3&q=a%2Cb>; title="x, y"; rel="next last"'
+  assert.deepEqual(linkQuery({ link }), { page: '3', q: 'a,b' })
+  assert.deepEqual(linkQuery({ link }, 'prev'), { page: '1' })
+  assert.equal(linkQuery({ link }, 'first'), undefined)
+  assert.deepEqual(linkQuery({ link: '</items?after=x>;rel=next' }), { after: 'x' })
+  assert.equal(linkQuery({ link: 'none of the kind' }), undefined)
+  assert.equal(linkQuery({}), undefined)
 })
