@@ -158,9 +158,10 @@ export function playYoutube(world: World): Player {
 
   return {
     endpointOf: (path) => ENDPOINTS[path],
+    accountOf: (request) => world.accounts.ofYoutubeKey(keyOf(request) ?? ''),
     answer(endpoint, request) {
-      const key = request.query.get('key') ?? request.headers['x-goog-api-key']
-      if (key === undefined || key === null) {
+      const key = keyOf(request)
+      if (key === undefined) {
         return error(
           403,
           "Method doesn't allow unregistered callers. Please use API Key.",
@@ -168,7 +169,7 @@ export function playYoutube(world: World): Player {
           'forbidden',
         )
       }
-      if (key !== world.credentials.youtube.key) {
+      if (world.accounts.ofYoutubeKey(key) === undefined) {
         return error(400, 'API key not valid. Please pass a valid API key.', 'global', 'badRequest', {
           status: 'INVALID_ARGUMENT',
           details: [
@@ -202,6 +203,10 @@ export function playYoutube(world: World): Player {
     failure: () => error(503, 'Backend Error', 'global', 'backendError'),
     errorBody: () => error(500, 'Internal error encountered.', 'global', 'backendError').body,
   }
+}
+
+function keyOf({ query, headers }: Pick<PlayedRequest, 'query' | 'headers'>): string | undefined {
+  return query.get('key') ?? headers['x-goog-api-key']?.toString()
 }
 
 function list(
