@@ -11,6 +11,7 @@ import { count, openOwnDatabase } from './support.ts'
 const CONTRACT = [
   ...['points', 'creators', 'media', 'media_points', 'pictures', 'jobs'],
   ...['points_daily', 'points_daily_mv', 'platform_daily', 'growth_7d', 'migrations'],
+  ...['creators_in', 'creators_compared', 'creators_compared_mv', 'creators_mv', 'creators_late_mv'],
 ]
 
 describe('migrations', () => {
