@@ -149,6 +149,7 @@ export const instagram = definePlatform({
       calls: { media_details: 1 },
       async run(job, context) {
         const posts: Post[] = []
+        const missing: string[] = []
         for (const media_id of job.params.media_ids) {
           const call = { path: { media_id }, query: { fields: MEDIA_FIELDS } }
           try {
@@ -156,9 +157,11 @@ export const instagram = definePlatform({
           } catch (error) {
             // A post that was deleted takes neither the others with it nor its creator.
             if (!(error instanceof AttemptError && error.reason === 'not_found')) throw error
+            missing.push(media_id)
           }
         }
-        return mediaHarvest(posts, job.params.pictures_max)
+        const harvest = mediaHarvest(posts, job.params.pictures_max)
+        return { ...harvest, data: { posts_read: posts.length, complete: missing.length === 0, missing } }
       },
     },
   },

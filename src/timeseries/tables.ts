@@ -36,6 +36,14 @@ export const MONTHLY: ReadonlySet<TableName> = new Set<TableName>(['points', 'me
 /** The table that an insert names, where it is another: `creators_in` compares snapshots with those before (migration 0006). */
 export const INSERTED_INTO: Readonly<Partial<Record<TableName, string>>> = { creators: 'creators_in' }
 
+/** What rows pass through on their way. Without them an insert would be acknowledged and kept nowhere. */
+export const PASSED_THROUGH = [
+  'creators_in',
+  'creators_compared',
+  'creators_compared_mv',
+  'creators_mv',
+] as const
+
 /**
  * Tables of which one batch is inserted at a time, because an insert looks at what is stored: of two at once, neither would see
  * the other's snapshots.

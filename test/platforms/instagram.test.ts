@@ -218,6 +218,7 @@ test('a post that is gone takes neither the others with it nor its creator', asy
     harvest.rows?.flatMap((row) => (row.table === 'media' ? [row.mediaId] : [])),
     ['1', '3'],
   )
+  assert.deepEqual(harvest.data, { posts_read: 2, complete: false, missing: ['2'] })
 })
 
 test('a field that was retired does not make creators disappear', () => {
