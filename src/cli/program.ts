@@ -208,6 +208,7 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
     .option('--missing <share>', 'creators that are not there', share, 0.01)
     .option('--private <share>', 'creators that are private', share, 0.01)
     .option('--broken <share>', 'replies that are not what was promised', share, 0)
+    .option('--drops <share>', 'creators who lose most of their followers on the second day', share, 0.01)
     .option(
       '--time-scale <n>',
       'how much faster than life creators grow; 0: not at all',

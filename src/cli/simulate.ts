@@ -16,6 +16,7 @@ export interface SimulateOptions {
   readonly missing: number
   readonly private: number
   readonly broken: number
+  readonly drops: number
   readonly timeScale: number
   readonly accounts: number
   /** JSON, or `open` for none at all. */
@@ -36,6 +37,7 @@ export async function simulate(options: SimulateOptions, terminal: Terminal): Pr
     missingShare: options.missing,
     privateShare: options.private,
     brokenShare: options.broken,
+    dropShare: options.drops,
     timeScale: options.timeScale,
     accounts: options.accounts,
     ...(options.limits === undefined ? {} : { limits: limitsOf(options.limits) }),

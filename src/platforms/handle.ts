@@ -1,3 +1,5 @@
+import { cleanLine } from './text.ts'
+
 interface HandleRule {
   readonly shape: RegExp
   readonly expected: string
@@ -24,11 +26,12 @@ const RULES = {
 export type HandlePlatform = keyof typeof RULES
 
 /**
- * A handle as the platform compares them: without `@`, lower-case, NFC. Throws an Error with one sentence when it cannot be one
+ * A handle as the platform compares them: without `@` and invisible marks, lower-case, NFC. Throws an Error with one sentence when it cannot be one
  * there.
  */
 export function normaliseHandle(platform: HandlePlatform, text: string): string {
-  const handle = text.trim().replace(/^@/, '').normalize('NFC').toLowerCase()
+  // What comes from a copied page may carry marks that nobody sees.
+  const handle = cleanLine(text).replace(/^@/, '').toLowerCase()
   const rule = RULES[platform]
   if (!rule.shape.test(handle)) {
     throw new Error(`creator_id ${JSON.stringify(text.slice(0, 80))}: expected ${rule.expected}`)

@@ -1,10 +1,12 @@
 /**
- * Instagram Graph API with Facebook login, business discovery, v25.0,
- * https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/ig-user/business_discovery
- * (read November 2026). One professional account of ours asks about other professional accounts by username, with nested
+ * Instagram Graph API with Facebook login, business discovery, v26.0 (since 29 July 2026; the version before it ends two years
+ * after that). Read November 2026, below https://developers.facebook.com/docs:
+ * instagram-platform/instagram-graph-api/reference/ig-user/business_discovery, …/ig-user, …/ig-media and …/error-codes;
+ * graph-api/guides/error-handling, graph-api/overview/rate-limiting and graph-api/changelog/versions. One professional account of ours asks about other professional accounts by username, with nested
  * fields and cursors. Personal, private and age-gated accounts cannot be told from ones that do not exist.
  */
 import { z } from 'zod'
+import { AttemptError } from '../job/errors.ts'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'
 import { definePlatform } from './define.ts'
 import { normaliseHandle } from './handle.ts'
@@ -13,7 +15,7 @@ import { PAGES_DEFAULT, pageParams, picturesMax } from './params.ts'
 import { retryAfterMs, waiting } from './reply.ts'
 import { mediaHarvest, type Post, type Profile, profileHarvest } from './snapshot.ts'
 
-const VERSION = 'v25.0'
+const VERSION = 'v26.0'
 /** Posts of one page. Meta throttles by CPU time as well, and larger pages fail more often. */
 const PAGE_POSTS = 25
 
@@ -147,14 +149,19 @@ export const instagram = definePlatform({
       calls: { media_details: 1 },
       async run(job, context) {
         const posts: Post[] = []
+        const missing: string[] = []
         for (const media_id of job.params.media_ids) {
-          const reply = await context.get('media_details', {
-            path: { media_id },
-            query: { fields: MEDIA_FIELDS },
-          })
-          posts.push(postOf(reply))
+          const call = { path: { media_id }, query: { fields: MEDIA_FIELDS } }
+          try {
+            posts.push(postOf(await context.get('media_details', call)))
+          } catch (error) {
+            // A post that was deleted takes neither the others with it nor its creator.
+            if (!(error instanceof AttemptError && error.reason === 'not_found')) throw error
+            missing.push(media_id)
+          }
         }
-        return mediaHarvest(posts, job.params.pictures_max)
+        const harvest = mediaHarvest(posts, job.params.pictures_max)
+        return { ...harvest, data: { posts_read: posts.length, complete: missing.length === 0, missing } }
       },
     },
   },
@@ -216,23 +223,26 @@ const errorBody = z.looseObject({
     message: z.string().default(''),
     code: z.number(),
     error_subcode: z.number().optional(),
+    is_transient: z.boolean().optional(),
   }),
 })
 
-function errorOf(
-  reply: JsonReply,
-): { message: string; code: number; error_subcode?: number | undefined } | undefined {
+function errorOf(reply: JsonReply) {
   const parsed = errorBody.safeParse(reply.json)
   return parsed.success ? parsed.data.error : undefined
 }
 
-/** 4: the application, 17: the user, 32: the page, 613: this very call, 80000 to 80014: a business use case. */
+/**
+ * 4: the application, 17: the user, 32: the page, 341: the application, or Meta has trouble, 368: blocked for a while, 613: this
+ * very call, 80000 to 80014: a business use case.
+ */
+const THROTTLES = [4, 17, 32, 341, 368, 613]
+
 function throttled(reply: JsonReply): Throttle | undefined {
   const error = errorOf(reply)
   if (error === undefined) return undefined
   const { code, message } = error
-  const ours = code === 4 || code === 17 || code === 32 || code === 613 || (code >= 80_000 && code <= 80_014)
-  if (!ours) return undefined
+  if (!THROTTLES.includes(code) && !(code >= 80_000 && code <= 80_014)) return undefined
   return {
     reason: 'rate_limited',
     message: `Instagram: ${message} (code ${code})`,
@@ -241,8 +251,10 @@ function throttled(reply: JsonReply): Throttle | undefined {
   }
 }
 
-/** "User not found", and "object does not exist or cannot be loaded". */
-const NOT_FOUND_SUBCODES = [2_207_013, 33]
+/** "User not found", also for accounts that are personal. */
+const NO_USER = 2_207_013
+/** "Object does not exist, cannot be loaded due to missing permissions": the id in the path. */
+const NO_OBJECT = 33
 
 function refused(reply: JsonReply): Refusal | undefined {
   const error = errorOf(reply)
@@ -256,13 +268,20 @@ function refused(reply: JsonReply): Refusal | undefined {
     case 24:
       return { reason: 'not_found', message }
     case 100:
+      if (error.error_subcode === NO_USER) return { reason: 'not_found', message }
+      if (error.error_subcode === NO_OBJECT) {
+        if (reply.endpoint === 'media_details') return { reason: 'not_found', message }
+        // The path names our own account, not the creator.
+        return { reason: 'forbidden', message: `${message}; check ig_user_id and the token's permissions` }
+      }
       // 100 is any invalid parameter, a field that was retired too. Without a subcode that says so, no creator is declared gone.
-      return NOT_FOUND_SUBCODES.includes(error.error_subcode ?? 0)
-        ? { reason: 'not_found', message }
-        : {
-            reason: 'bad_response',
-            message: `${message}; the adapter asks for what this version does not know`,
-          }
+      return {
+        reason: 'bad_response',
+        message: `${message}; the adapter asks for what this version does not know`,
+      }
+    // Instagram's own servers, a download of theirs, and Meta's.
+    case -2:
+    case -1:
     case 1:
     case 2:
       return { reason: 'upstream_error', message }
@@ -270,6 +289,7 @@ function refused(reply: JsonReply): Refusal | undefined {
     case 10:
       return { reason: 'forbidden', message }
     default:
-      return error.code >= 200 && error.code <= 299 ? { reason: 'forbidden', message } : undefined
+      if (error.code >= 200 && error.code <= 299) return { reason: 'forbidden', message }
+      return error.is_transient === true ? { reason: 'upstream_error', message } : undefined
   }
 }

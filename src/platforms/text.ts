@@ -3,8 +3,10 @@ const JOINING =
   '[\\p{Script=Arabic}\\p{Script=Devanagari}\\p{Script=Bengali}\\p{Script=Gurmukhi}\\p{Script=Gujarati}\\p{Script=Tamil}' +
   '\\p{Script=Telugu}\\p{Script=Kannada}\\p{Script=Malayalam}\\p{Script=Sinhala}\\p{Script=Myanmar}\\p{Script=Khmer}]\\p{M}*'
 
-// Zero width space, word joiner, byte order mark, soft hyphen, and the marks that turn the direction of writing.
-const INVISIBLE = /[\u00AD\u061C\u200B\u200E\u200F\u202A-\u202E\u2060-\u2069\uFEFF]/gu
+// Zero width space, word joiner, byte order mark, soft hyphen, grapheme joiner, vowel separator, the marks that turn the direction of
+// writing, those of annotations, and the Hangul fillers that names are emptied with.
+const INVISIBLE =
+  /[\u034F\u00AD\u061C\u180E\u200B\u200E\u200F\u202A-\u202E\u2060-\u206F\u3164\uFEFF\uFFA0\uFFF9-\uFFFB]/gu
 // A joiner stays where it means something: inside an emoji sequence (family, flag) and inside words of joining scripts.
 const JOINER = new RegExp(
   `(?<!(?:\\p{Extended_Pictographic}\\uFE0F?|\\p{Emoji_Modifier}|${JOINING}))[\\u200C\\u200D]|` +

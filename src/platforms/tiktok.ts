@@ -1,7 +1,9 @@
 /**
- * TikTok Research API v2, https://developers.tiktok.com/doc/research-api-specs-query-user-info and -query-videos
- * (read November 2026). A client token lives two hours. Every reply has an `error` object, also with status 200, where its code is
- * `ok`. Quotas are per day and reset at 00:00 UTC. Videos are found by a query over at most 30 days.
+ * TikTok Research API v2. Read November 2026, below https://developers.tiktok.com/doc: research-api-specs-query-user-info,
+ * research-api-specs-query-videos, research-api-faq, client-access-token-management, tiktok-api-v2-error-handling. A client token
+ * lives two hours. Every reply has an `error` object, also with status 200, where its code is `ok`. 1,000 requests a day, of all
+ * endpoints together, until 00:00 UTC; 100 videos a request at most. Videos are found by a query over at most 30 days, newest
+ * first; a page may hold fewer than asked for and not be the last.
  */
 import { z } from 'zod'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'
@@ -291,10 +293,14 @@ function refused(reply: JsonReply): Refusal | undefined {
 
 /**
  * `invalid_params` is the code for an unknown username, for a private one and for a wrong field: only the text tells them apart.
- * What the text does not explain is our mistake, and must not mark creators as gone.
+ * What the text does not explain is our mistake, and must not mark creators as gone. A cached search is refused with it while
+ * TikTok does not have it yet, or no more.
  */
 function meaningOf(endpoint: string, text: string): Reason {
+  if (endpoint === 'video_query') {
+    return /search.?id|count or cursor/i.test(text) ? 'upstream_error' : 'bad_response'
+  }
   if (endpoint !== 'user_info') return 'bad_response'
-  if (/private/i.test(text)) return 'private'
+  if (/private|cannot return this user/i.test(text)) return 'private'
   return /(user|account).*(not|n't|invalid|exist)|cannot find/i.test(text) ? 'not_found' : 'bad_response'
 }

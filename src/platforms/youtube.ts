@@ -1,5 +1,6 @@
 /**
- * YouTube Data API v3, https://developers.google.com/youtube/v3/docs (read November 2026).
+ * YouTube Data API v3. Read November 2026, below https://developers.google.com/youtube/v3: docs/channels/list,
+ * docs/playlistItems/list, docs/videos/list, docs/errors, determine_quota_cost; and Google's global domain errors.
  * channels.list, playlistItems.list and videos.list cost 1 unit each; a project has 10,000 units a day by default, reset at
  * midnight Pacific. Counts are strings. Subscribers are rounded to three digits by the platform.
  */
@@ -250,7 +251,10 @@ function errorOf(reply: JsonReply) {
 }
 
 const SPENT = ['quotaExceeded', 'dailyLimitExceeded']
-const TOO_FAST = ['rateLimitExceeded', 'userRateLimitExceeded', 'RATE_LIMIT_EXCEEDED']
+const TOO_FAST = [
+  ...['rateLimitExceeded', 'userRateLimitExceeded', 'RATE_LIMIT_EXCEEDED'],
+  ...['servingLimitExceeded', 'concurrentLimitExceeded'],
+]
 
 function throttled(reply: JsonReply): Throttle | undefined {
   if (reply.status !== 403 && reply.status !== 429) return undefined
@@ -281,6 +285,8 @@ function throttled(reply: JsonReply): Throttle | undefined {
 const KEY_REFUSED = ['keyInvalid', 'keyExpired', 'API_KEY_INVALID', 'API_KEY_EXPIRED', 'authError']
 const GONE = ['channelNotFound', 'playlistNotFound', 'videoNotFound', 'channelClosed', 'channelSuspended']
 const CLOSED = ['channelForbidden', 'playlistItemsNotAccessible', 'playlistForbidden']
+/** Google's own trouble, although the status says that the call was wrong. */
+const FAILED = ['processingFailure', 'backendError', 'internalError']
 
 function refused(reply: JsonReply): Refusal | undefined {
   if (reply.status < 400 || reply.status >= 500) return undefined
@@ -293,6 +299,7 @@ function refused(reply: JsonReply): Refusal | undefined {
   if (reply.status === 400 && /API key/i.test(error.message)) return { reason: 'unauthorized', message }
   if (says(GONE)) return { reason: 'not_found', message }
   if (says(CLOSED)) return { reason: 'private', message }
+  if (says(FAILED)) return { reason: 'upstream_error', message }
   if (reply.status === 403) return { reason: 'forbidden', message }
   return undefined
 }

@@ -17,6 +17,7 @@ const SALT = {
   engaged: 27,
   phase: 28,
   post: 29,
+  purge: 30,
 }
 
 export interface CreatorState {
@@ -41,6 +42,8 @@ export interface GrowthOptions {
   readonly timeScale: number
   /** Unix ms from which time is scaled. */
   readonly epochMs: number
+  /** Share of creators who lose most of their followers, at some moment of the second day after `epochMs`. Default 0. */
+  readonly dropShare?: number
 }
 
 /** What does not change about a creator. */
@@ -60,11 +63,15 @@ interface Traits {
   /** Posts at the origin. */
   readonly first: number
   readonly following: number
+  /** When the platform takes followers away as bought, in scaled time, and the share that stays. */
+  readonly purgedAtMs: number
+  readonly purgedTo: number
 }
 
 /**
  * The numbers of every creator at every moment: a function of seed, creator and time, nothing is kept. Each creator has a base
  * (log-uniform), a growth of its own (most between -0.02% and +0.2% a day, one in fifty up to 1.8%), a wave of some days on top, and posts at an interval of its own whose numbers rise in the first days.
+ * Some lose most of their followers all at once.
  */
 export class Growth {
   readonly #options: GrowthOptions
@@ -118,6 +125,8 @@ export class Growth {
     const rate = unitOf(SALT.rate)
     const engaged = unitOf(SALT.engaged)
     const hot = unitOf(SALT.hot) < 0.02
+    const { dropShare = 0, epochMs } = this.#options
+    const purge = unitOf(SALT.purge)
     const traits: Traits = {
       platform,
       index,
@@ -131,6 +140,9 @@ export class Growth {
       intervalDays: 0.4 + 6 * unitOf(SALT.interval) ** 2,
       first: Math.floor(8 + 1500 * unitOf(SALT.posts) ** 3),
       following: Math.floor(20 + 2000 * unitOf(SALT.following) ** 2),
+      // The draw that chooses the creator, stretched from 0 to 1, tells the rest.
+      purgedAtMs: purge < dropShare ? epochMs + (1 + purge / dropShare) * DAY_MS : Number.POSITIVE_INFINITY,
+      purgedTo: 0.05 + (0.35 * purge) / dropShare,
     }
     this.#last = traits
     return traits
@@ -152,7 +164,8 @@ function followersAt(traits: Traits, scaledMs: number): number {
   const days = (scaledMs - ORIGIN_MS) / DAY_MS
   const wave = 1 + 0.002 * Math.sin(traits.phase + (2 * Math.PI * days) / traits.waveDays)
   const grown = FOLLOWERS_MAX / (1 + (FOLLOWERS_MAX / traits.base - 1) * Math.exp(-traits.perDay * days))
-  return Math.max(50, Math.floor(grown * wave))
+  const kept = scaledMs < traits.purgedAtMs ? 1 : traits.purgedTo
+  return Math.max(50, Math.floor(grown * wave * kept))
 }
 
 function postsAt(traits: Traits, scaledMs: number): number {

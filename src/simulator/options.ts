@@ -88,6 +88,8 @@ export interface SimulatorOptions {
   readonly privateShare: number
   /** Share of pictures that many creators have in common, byte for byte. */
   readonly stockShare: number
+  /** Share of creators who lose most of their followers on the second day, in scaled time. */
+  readonly dropShare: number
   /** How much faster numbers grow than the clock runs: 1440 is a day a minute. */
   readonly timeScale: number
   /** Unix ms from which time is scaled; before it, it runs as usual. Default: when the simulator is created. */
@@ -125,6 +127,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
     missingShare: 0.01,
     privateShare: 0.01,
     stockShare: 0.1,
+    dropShare: 0.01,
     timeScale: 1,
     epochMs: wallClock(),
     limits: DEFAULT_LIMITS,
@@ -160,6 +163,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
     'missingShare',
     'privateShare',
     'stockShare',
+    'dropShare',
   ] as const) {
     inRange(share, 0, 1)
   }

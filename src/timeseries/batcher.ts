@@ -9,6 +9,7 @@ import type { Parcel } from './encode.ts'
 import { type BatchLimits, Gathering } from './gathering.ts'
 import type { Batch, Insert } from './insert.ts'
 import { Room } from './room.ts'
+import { ONE_AT_A_TIME } from './tables.ts'
 
 export interface BatcherLimits extends BatchLimits {
   readonly inFlightMax: number
@@ -54,8 +55,8 @@ interface Held {
 }
 
 /**
- * Gathers parcels into batches and inserts them, `inFlightMax` at once. A failed insert is repeated byte for byte until it is
- * answered: rows are never dropped, and those that are stored twice replace each other. A batch that the engine refuses is
+ * Gathers parcels into batches and inserts them, `inFlightMax` at once, of some tables one at a time. A failed insert is
+ * repeated byte for byte until it is answered: rows are never dropped, and those that are stored twice replace each other. A batch that the engine refuses is
  * halved until the parcel at fault stands alone; only its write() is rejected.
  */
 export class Batcher {
@@ -69,6 +70,8 @@ export class Batcher {
   readonly #givenUp = new AbortController()
   readonly #idle: (() => void)[] = []
   #inFlight = 0
+  /** Tables that take no second batch until the first is stored. */
+  readonly #busy = new Set<TableName>()
   #timer: NodeJS.Timeout | undefined
   #flushing = false
   /** Batches in flight whose last insert failed. */
@@ -154,16 +157,18 @@ export class Batcher {
   /** Sends what is ready while there is a place, then sets the timer for the next one that gets old. */
   #pump(): void {
     while (this.#inFlight < this.#limits.inFlightMax) {
-      const batch = this.#gathering.take(this.#now(), this.#flushing)
+      const batch = this.#gathering.take(this.#now(), this.#flushing, this.#busy)
       if (batch === undefined) break
       this.#inFlight += 1
+      if (ONE_AT_A_TIME.has(batch.table)) this.#busy.add(batch.table)
       void this.#send(batch.table, batch.items).finally(() => {
         this.#inFlight -= 1
+        this.#busy.delete(batch.table)
         this.#pump()
       })
     }
     clearTimeout(this.#timer)
-    const atMs = this.#gathering.nextOldAtMs
+    const atMs = this.#gathering.nextOldAtMs(this.#busy)
     // While every place is taken, the end of an insert pumps.
     if (atMs === undefined || this.#inFlight >= this.#limits.inFlightMax) return
     this.#timer = setTimeout(() => this.#pump(), Math.ceil(Math.max(0, atMs - this.#now())))

@@ -41,6 +41,8 @@ export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
   const jobsHead = () => `["${time}","${sqlTime(observedMs)}",${common},`
   const month = time.slice(0, 4) + time.slice(5, 7)
 
+  const followers = followersIn(job.rows)
+
   const drafts = new Map<TableName, Draft>()
   const parcels: Parcel[] = []
   const finish = (draft: Draft) => {
@@ -63,7 +65,7 @@ export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
       draft = { table: row.table, lines: [], length: 0 }
       drafts.set(row.table, draft)
     }
-    const line = `${row.table === 'jobs' ? jobsHead() : head}${cells(row)}]\n`
+    const line = `${row.table === 'jobs' ? jobsHead() : head}${cells(row, followers)}]\n`
     const { lines } = draft
     if (lines.length >= limits.rowsMax || (lines.length > 0 && draft.length + line.length > lengthMax))
       finish(draft)
@@ -80,8 +82,14 @@ interface Draft {
   length: number
 }
 
+/** How many followers the creator has in this snapshot, by its own points; null when they do not say. */
+function followersIn(rows: readonly Row[]): number | null {
+  for (const row of rows) if (row.table === 'points' && row.metric === 'followers') return row.value
+  return null
+}
+
 /** What a row adds to what its job's rows share, in the order of COLUMNS. */
-function cells(row: Row): string {
+function cells(row: Row, followers: number | null): string {
   switch (row.table) {
     case 'points':
       return `${text(row.metric)},${finite('value', row.value)}`
@@ -91,6 +99,7 @@ function cells(row: Row): string {
       return [
         `${prose(row.name)},${prose(row.handle)},${prose(row.biography)},${row.verified},${row.gone}`,
         `[${row.flags.map(text).join(',')}],${prose(row.email)},${prose(row.pictureUrl)}`,
+        followers === null ? 'null' : finite('followers', followers),
       ].join(',')
     case 'media': {
       const published = Math.floor(moment('published_at', row.publishedAtMs) / 1000)

@@ -11,6 +11,8 @@ export interface BatchLimits {
   readonly ageMs: number
 }
 
+const NONE: ReadonlySet<TableName> = new Set()
+
 /** Parcels for one partition of one table, in the order in which they came. */
 export interface Gathered<Item extends { readonly parcel: Parcel }> {
   readonly table: TableName
@@ -59,26 +61,28 @@ export class Gathering<Item extends { readonly parcel: Parcel }> {
 
   /**
    * Takes out the ready batch that began first, be it full or old, so that a busy table does not starve a quiet one.
-   * With `flush`, every batch counts as old.
+   * With `flush`, every batch counts as old. Those of `but` stay.
    */
-  take(nowMs: number, flush: boolean): Gathered<Item> | undefined {
-    const full = this.#full[0]
-    const [entry] = this.#open
-    if (entry !== undefined) {
-      const [key, oldest] = entry
+  take(nowMs: number, flush: boolean, but: ReadonlySet<TableName> = NONE): Gathered<Item> | undefined {
+    const at = this.#full.findIndex((batch) => !but.has(batch.table))
+    const full = this.#full[at]
+    for (const [key, oldest] of this.#open) {
+      if (but.has(oldest.table)) continue
       const old = flush || nowMs - oldest.sinceMs >= this.#limits.ageMs
-      if (old && (full === undefined || oldest.sinceMs < full.sinceMs)) {
-        this.#open.delete(key)
-        return oldest
-      }
+      if (!old || (full !== undefined && full.sinceMs <= oldest.sinceMs)) break
+      this.#open.delete(key)
+      return oldest
     }
-    return this.#full.shift()
+    if (full !== undefined) this.#full.splice(at, 1)
+    return full
   }
 
-  /** When the next batch gets old, on the clock of `add`; undefined when none is open. */
-  get nextOldAtMs(): number | undefined {
-    const [oldest] = this.#open.values()
-    return oldest === undefined ? undefined : oldest.sinceMs + this.#limits.ageMs
+  /** When the next batch gets old, on the clock of `add`, of tables other than `but`; undefined when none is open. */
+  nextOldAtMs(but: ReadonlySet<TableName> = NONE): number | undefined {
+    for (const { table, sinceMs } of this.#open.values()) {
+      if (!but.has(table)) return sinceMs + this.#limits.ageMs
+    }
+    return undefined
   }
 
   #close(key: string, batch: Gathered<Item>): void {

@@ -1,6 +1,6 @@
 import type { TableName } from '../job/row.ts'
 import { type Engine, engineCode } from './engine.ts'
-import { COLUMNS } from './tables.ts'
+import { COLUMNS, INSERTED_INTO } from './tables.ts'
 
 /** One insert: rows of one partition of one table. Repeating it means the same bytes. */
 export interface Batch {
@@ -52,13 +52,15 @@ const ROW_CODES: ReadonlySet<string> = new Set([
 /**
  * Inserts through an engine. The settings stand in the statement: `clickhouse_settings` would outlive it on chDB.
  *
- * `async_insert = 0`: we batch ourselves, and the acknowledgement must mean stored (26.x turns it on by default). No
+ * `async_insert = 0`: we batch ourselves, and the acknowledgement must mean stored (26.x turns it on by default), and stored by
+ * the views too: `creators_in` keeps nothing itself. No
  * `insert_deduplication_token`: a server may remember a token whose rows it lost, see migration 0005.
  */
 export function createInsert(engine: Engine): Insert {
   return async (batch, signal) => {
-    const settings = `async_insert = 0, max_execution_time = ${INSERT_TIMEOUT_S}`
-    const into = `INSERT INTO ${batch.table} (${COLUMNS[batch.table].join(', ')})`
+    const settings = `async_insert = 0, materialized_views_ignore_errors = 0, max_execution_time = ${INSERT_TIMEOUT_S}`
+    const table = INSERTED_INTO[batch.table] ?? batch.table
+    const into = `INSERT INTO ${table} (${COLUMNS[batch.table].join(', ')})`
     try {
       await engine.write.command({
         query: `${into} SETTINGS ${settings} FORMAT JSONCompactEachRow\n${batch.text}`,

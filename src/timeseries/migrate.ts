@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { MillraceError } from '../job/errors.ts'
 import { type Engine, execute, select } from './engine.ts'
+import { PASSED_THROUGH } from './tables.ts'
 
 /** One numbered SQL file, e.g. `0001_points.sql`. */
 export interface Migration {
@@ -43,7 +44,8 @@ ORDER BY (version, checksum)`
  * do the same harmless work, and one that died half-way is completed by the next.
  *
  * Rejects with MillraceError `MIGRATION_EDITED` when a file differs from what was applied under its number, and
- * `SCHEMA_NEWER` when the database knows a version that this daemon does not.
+ * `SCHEMA_NEWER` when the database knows a version that this daemon does not, `SCHEMA_INCOMPLETE` when it lacks what rows pass
+ * through.
  */
 export async function migrate(
   engine: Engine,
@@ -59,7 +61,32 @@ export async function migrate(
   }
   // Looked at once more: somebody may have applied another text under the same number meanwhile.
   if (pending.length > 0) await schemaState(engine, { migrations, signal })
+  await checkPassage(engine, migrations, signal)
   return pending.map((migration) => migration.file)
+}
+
+/** A restored database may lack views, and nothing else would say so: what is inserted would be gone. */
+async function checkPassage(
+  engine: Engine,
+  migrations: readonly Migration[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const rows = await select<{ name: string }>(
+    engine,
+    'SELECT name FROM system.tables WHERE database = {database:String}',
+    { database: engine.database },
+    { signal },
+  )
+  const there = new Set(rows.map((row) => row.name))
+  for (const name of PASSED_THROUGH) {
+    const made = migrations.find(({ statements }) => statements.some((sql) => sql.includes(`EXISTS ${name}`)))
+    if (made === undefined || there.has(name)) continue
+    throw new MillraceError(
+      'SCHEMA_INCOMPLETE',
+      `Database ${engine.database} has no ${name}, without which rows would be lost: ` +
+        `restore it, or run the statements of migrations/${made.file} again, which changes nothing that is there.`,
+    )
+  }
 }
 
 /** Compares the database with the files, changing nothing. Rejects as migrate() does. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { AttemptError } from '../../src/job/errors.ts'
 import { instagram } from '../../src/platforms/instagram.ts'
 import { jobOf, jsonReply, reasonOf, recordedContext } from './recorded-context.ts'
 
@@ -178,16 +179,46 @@ test('reads refusals by their code', () => {
     [graphError(190, { error_subcode: 463 }), 'unauthorized'],
     [graphError(110, { error_subcode: 2_207_013 }), 'not_found'],
     [graphError(24), 'not_found'],
-    [graphError(100, { error_subcode: 33 }), 'not_found'],
     [graphError(100, { error_subcode: 2_207_013 }), 'not_found'],
     [graphError(10), 'forbidden'],
     [graphError(200), 'forbidden'],
     [graphError(2), 'upstream_error'],
+    [graphError(-1, { error_subcode: 2_207_001 }), 'upstream_error'],
+    [graphError(-2, { error_subcode: 2_207_003 }), 'upstream_error'],
+    [graphError(341), 'rate_limited'],
+    [graphError(368), 'rate_limited'],
+    [graphError(102), 'unauthorized'],
+    [graphError(36_000, { is_transient: true }), 'upstream_error'],
     [graphError(36_000), undefined],
   ]
   for (const [body, reason] of cases) {
     assert.equal(reasonOf(instagram, jsonReply('user_profile', 400, body)), reason, JSON.stringify(body))
   }
+})
+
+test('an object that cannot be loaded is our own account, which says nothing of the creator', () => {
+  const body = graphError(100, { error_subcode: 33 })
+  for (const endpoint of ['user_profile', 'user_media'] as const) {
+    const refusal = instagram.refused?.(jsonReply(endpoint, 400, body))
+    assert.equal(refusal?.reason, 'forbidden')
+    assert.match(refusal?.message ?? '', /ig_user_id/)
+  }
+  assert.equal(reasonOf(instagram, jsonReply('media_details', 400, body)), 'not_found')
+})
+
+test('a post that is gone takes neither the others with it nor its creator', async () => {
+  const gone = new AttemptError('not_found', 'Instagram: no such post')
+  const { context } = recordedContext(instagram, { media_details: [post('1'), gone, post('3')] })
+  const { media_details } = instagram.jobs
+  const harvest = await media_details.run(
+    jobOf(media_details, 'ann', { media_ids: ['1', '2', '3'] }),
+    context,
+  )
+  assert.deepEqual(
+    harvest.rows?.flatMap((row) => (row.table === 'media' ? [row.mediaId] : [])),
+    ['1', '3'],
+  )
+  assert.deepEqual(harvest.data, { posts_read: 2, complete: false, missing: ['2'] })
 })
 
 test('a field that was retired does not make creators disappear', () => {

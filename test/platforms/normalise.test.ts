@@ -32,6 +32,31 @@ test('reads counts as people write them', () => {
     ['1.2.3M', undefined],
     ['5 parsecs', undefined],
     ['9'.repeat(400), undefined],
+    ['1.2B', 1_200_000_000],
+    ['3 тыс.', 3000],
+    ['1,2 млн', 1_200_000],
+    ['2,5 Mrd.', 2_500_000_000],
+    ['1.5 m', 1_500_000],
+    ['1,5K', 1500],
+    ['1.234K', 1234],
+    ['12.345,6K', 12_345_600],
+    ['1,234,567', 1_234_567],
+    ['1.234.567', 1_234_567],
+    ['1’234', 1234],
+    ['１２', undefined],
+    ['1,23', undefined],
+    ['1,2345', undefined],
+    ['12,345.6', undefined],
+    ['K', undefined],
+    ['.5M', undefined],
+    ['5,M', undefined],
+    ['1.5MM', undefined],
+    ['1e6', undefined],
+    ['0x10', undefined],
+    ['1/2', undefined],
+    ['5-6K', undefined],
+    ['100%', undefined],
+    ['9007199254740993', undefined],
   ]
   for (const [text, count] of cases) assert.equal(parseCount(text), count, JSON.stringify(text))
   assert.equal(parseCount(12.4), 12)
@@ -55,9 +80,32 @@ test('every whole number is read back from every way of grouping it', () => {
 test('finds an e-mail address in a biography, also when it is spelled', () => {
   assert.equal(emailIn('Write me: Foo.Bar+pr@Example.co.uk. Thanks'), 'foo.bar+pr@example.co.uk')
   assert.equal(emailIn('hi foo (at) bar [dot] com'), 'foo@bar.com')
-  assert.equal(emailIn('jane at example dot org'), 'jane@example.org')
+  assert.equal(emailIn('jane[at]example.org'), 'jane@example.org')
+  assert.equal(emailIn('a..b@example.org or c@example.org'), 'c@example.org')
   assert.equal(emailIn('\u{1F600}hello@a.io\u{1F600}'), 'hello@a.io')
   assert.equal(emailIn('look at dot com, or x@y, @handle'), '')
+})
+
+test('makes no address of what is none', () => {
+  for (const text of [
+    'Find us at example dot com',
+    'jane at example dot org',
+    'müller@example.com',
+    'info@müller.de',
+    'пример@example.com',
+    'jane@example.comé',
+    'jane@example',
+    'jane@example.c',
+    'jane@example.com.1',
+    '@jane.example',
+    'jane @ example . org',
+    'jane(at)example',
+    'me (at) the beach (dot)',
+    `${'a'.repeat(70)}@example.org`,
+    '.@example.org',
+  ]) {
+    assert.equal(emailIn(text), '', text)
+  }
 })
 
 test('an endless biography is searched in no time', () => {
@@ -80,6 +128,13 @@ test('removes what nobody sees, and keeps what belongs to the writing', () => {
   assert.equal(cleanLine('a\nb'), 'a b')
   assert.equal(cleanText('ab\u{1F600}', 3), 'ab')
   assert.equal(cleanText(null), '')
+  assert.equal(cleanLine('\u3164\u3164'), '')
+  assert.equal(cleanLine('\u2067Ann\u2069\u180E\u034F'), 'Ann')
+  assert.equal(cleanLine('tab\there\u0085there\u0007'), 'tab here there')
+  // A flag is spelled with letters that nobody sees.
+  const scotland = '\u{1F3F4}\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}'
+  assert.equal(cleanText(scotland), scotland)
+  assert.equal(cleanText('\u2764\uFE0F'), '\u2764\uFE0F')
 })
 
 test('cleaning a text twice changes nothing more', () => {
@@ -98,7 +153,17 @@ test('handles are compared as the platform does', () => {
   for (const wrong of ['', 'a b', 'two..dots', 'ends.', '@', 'x'.repeat(31), 'a{b}', 'a)b']) {
     assert.throws(() => normaliseHandle('instagram', wrong), /expected a username/, wrong)
   }
-  assert.throws(() => normaliseHandle('tiktok', 'x'), /2 to 24/)
+  for (const wrong of ['x', 'x'.repeat(25), 'ends.', 'a-b', 'ä_b']) {
+    assert.throws(() => normaliseHandle('tiktok', wrong), /2 to 24/, wrong)
+  }
+  for (const wrong of ['ab', 'x'.repeat(31), 'a b c', 'a/b/c', 'a@bc']) {
+    assert.throws(() => normaliseHandle('youtube', wrong), /3 to 30/, wrong)
+  }
+  assert.equal(normaliseHandle('youtube', '@a.b-c_d·e'), 'a.b-c_d·e')
+  assert.equal(normaliseHandle('youtube', '@ユーチューブ'), 'ユーチューブ')
+  // As pages and chats have them: with marks that nobody sees, and letters in two parts.
+  assert.equal(normaliseHandle('instagram', '\u2068@blue\u200Bbottle\u2069'), 'bluebottle')
+  assert.equal(normaliseHandle('youtube', 'Bu\u0308cher'), 'bücher')
 })
 
 test('a YouTube creator is a channel id or a handle', () => {

@@ -148,13 +148,47 @@ test('reads refusals by their code, also with status 200', () => {
     [400, error('invalid_params', 'The username cannot be found'), 'not_found'],
     [400, error('invalid_params', "The user doesn't exist"), 'not_found'],
     [400, error('invalid_params', 'The account is private'), 'private'],
+    [400, error('invalid_params', 'username joe is invalid: cannot find the user'), 'not_found'],
+    [400, error('invalid_params', "API cannot return this user's information"), 'private'],
     [400, error('invalid_params', 'Fields is invalid'), 'bad_response'],
+    [400, error('scope_permission_missed'), 'forbidden'],
     [200, error('internal_error'), 'upstream_error'],
     [500, 'nothing' as unknown as object, undefined],
   ]
   for (const [status, body, reason] of cases) {
     assert.equal(reasonOf(tiktok, jsonReply('user_info', status, body)), reason, JSON.stringify(body))
   }
+})
+
+test('a cached search that TikTok does not have, yet or any more, is its own trouble', () => {
+  const cases: [string, string][] = [
+    ['Search Id 7201388525814961198 is invalid or expired', 'upstream_error'],
+    ['Invalid count or cursor', 'upstream_error'],
+    ['The end_date must be no more than 30 days after the start_date', 'bad_response'],
+  ]
+  for (const [text, reason] of cases) {
+    assert.equal(reasonOf(tiktok, jsonReply('video_query', 400, error('invalid_params', text))), reason, text)
+  }
+})
+
+test('a page with fewer videos than asked for is not the last while there are more', async () => {
+  const { context, calls } = recordedContext(tiktok, {
+    video_query: [
+      videosReply([1, 2], { cursor: 100, has_more: true }),
+      videosReply([], { cursor: 200, has_more: true }),
+      videosReply([3], { cursor: 300, has_more: false }),
+    ],
+  })
+  const { media } = tiktok.jobs
+  const harvest = await media.run(jobOf(media, 'joe', {}), context)
+  assert.deepEqual(
+    calls.map((call) => (call.json as { cursor?: number }).cursor),
+    [undefined, 100, 200],
+  )
+  assert.deepEqual(
+    harvest.rows?.flatMap((row) => (row.table === 'media' ? [row.mediaId] : [])),
+    ['1', '2', '3'],
+  )
 })
 
 test('a refused client key is our credential, not the creator', () => {

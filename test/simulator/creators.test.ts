@@ -86,6 +86,21 @@ test('creators grow at different paces, and faster when time is scaled', () => {
   assert.ok(Math.max(...gains) > 0.005)
 })
 
+test('some creators lose most of their followers on the second day, and nobody does before', () => {
+  const epochMs = Date.UTC(2026, 10, 21)
+  const growth = new Growth({ seed: 1, timeScale: 1, epochMs, dropShare: 0.1 })
+  const day = 86_400_000
+  const fallen = Array.from({ length: 1000 }, (_, at) => {
+    const [first, second, third] = [0, 1, 2].map(
+      (n) => growth.creator('tiktok', at, epochMs + n * day).followers,
+    )
+    assert.ok(second! > 0.9 * first!)
+    return third! < second! / 2
+  })
+  const share = fallen.filter(Boolean).length / fallen.length
+  assert.ok(share > 0.06 && share < 0.14, `${share}`)
+})
+
 test('a new post appears with time, none is dated in the future, and its likes only rise', () => {
   const epochMs = Date.UTC(2026, 10, 21)
   const growth = new Growth({ seed: 1, timeScale: 1440, epochMs })

@@ -139,7 +139,7 @@ test('a TikTok search goes on by cursor and search id, and only with it', async 
     [...all].sort((a, b) => b - a),
   )
   assert.equal(second.data.cursor, first.data.cursor + second.data.videos.length)
-  await assert.rejects(ask(busiest, { cursor: 2, search_id: 'stale' }), because('bad_response'))
+  await assert.rejects(ask(busiest, { cursor: 2, search_id: 'stale' }), because('upstream_error'))
   await assert.rejects(ask(busiest, { start_date: day(40) }), because('bad_response'))
 })
 
@@ -179,8 +179,11 @@ test('a single Instagram post is found by its id', async (t) => {
     harvest.rows!.find((row) => row.table === 'media'),
     first,
   )
-  const wrong = jobOf(media_details, 'x', { media_ids: ['179000000000011499'] })
-  await assert.rejects(media_details.run(wrong, context), because('not_found'))
+  const wrong = await media_details.run(
+    jobOf(media_details, 'x', { media_ids: ['179000000000011499'] }),
+    context,
+  )
+  assert.deepEqual(wrong.data, { posts_read: 0, complete: false, missing: ['179000000000011499'] })
 })
 
 test('wrong credentials are refused as the platforms refuse them', async (t) => {

@@ -27,7 +27,7 @@ async function started(t: TestContext, options: Partial<SimulatorOptions>) {
 async function askInstagram(base: string) {
   const { access_token, ig_user_id } = DEFAULT_CREDENTIALS.instagram
   const [creator] = creatorIds('instagram', 1, 1, { missingShare: 0, privateShare: 0 })
-  const url = new URL(`${base}/instagram/v25.0/${ig_user_id}`)
+  const url = new URL(`${base}/instagram/v26.0/${ig_user_id}`)
   url.searchParams.set('fields', `business_discovery.username(${creator}){id,username}`)
   const reply = await request(url, { headers: { authorization: `Bearer ${access_token}` } })
   await reply.body.dump()

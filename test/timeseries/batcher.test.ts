@@ -275,6 +275,25 @@ describe('the batcher', () => {
     await assert.rejects(write, { name: 'AbortError' })
   })
 
+  test('inserts snapshots of creators one batch at a time, and other tables beside them', async () => {
+    const { batcher, calls } = batcherOver({ rowsMax: 1, inFlightMax: 3 })
+    const creators = () => batcher.write([parcel(1, { table: 'creators', partition: 'all' })], never)
+    const writes = [creators(), creators(), batcher.write([parcel(1)], never)]
+    const sent = () => calls.map((call) => call.batch.table)
+    assert.deepEqual(sent(), ['creators', 'points'])
+    calls[1]?.store()
+    await writes[2]
+    assert.deepEqual(sent(), ['creators', 'points'])
+    calls[0]?.fail()
+    await until(() => calls.length === 3, 'the first is repeated')
+    calls[2]?.store()
+    await writes[0]
+    await until(() => calls.length === 4, 'the second goes')
+    calls[3]?.store()
+    await writes[1]
+    assert.deepEqual(sent(), ['creators', 'points', 'creators', 'creators'])
+  })
+
   test('flushes at once when it stops, and refuses what comes later', async () => {
     const { batcher, calls } = batcherOver({})
     const write = batcher.write([parcel(3)], never)

@@ -59,6 +59,7 @@ describe('encode', () => {
       ['x', 'y'],
       '',
       ...picture,
+      1234.5,
     ])
     assert.deepEqual(cells.media, [...head, 'm1', 'image', 't', 'u', 5])
     assert.deepEqual(cells.media_points, [...head, 'm1', 'likes', 7])

@@ -11,6 +11,7 @@ import { count, openOwnDatabase } from './support.ts'
 const CONTRACT = [
   ...['points', 'creators', 'media', 'media_points', 'pictures', 'jobs'],
   ...['points_daily', 'points_daily_mv', 'platform_daily', 'growth_7d', 'migrations'],
+  ...['creators_in', 'creators_compared', 'creators_compared_mv', 'creators_mv', 'creators_late_mv'],
 ]
 
 describe('migrations', () => {
@@ -115,6 +116,19 @@ describe('migrations', () => {
       kind: 'failed',
       message: /0002_facts\.sql .* checksum .* feedfeedfeed/,
     })
+  })
+
+  test('refuses a schema that would lose rows, in one line', async (t) => {
+    const url = need(t, 'clickhouse')
+    if (url === null) return
+    const engine = await openOwnDatabase(t, url)
+    await migrate(engine)
+    await execute(engine, 'DROP VIEW creators_mv')
+    const message =
+      /^Database test_\w+ has no creators_mv, .*run the statements of migrations\/0006_drops\.sql again/
+    await assert.rejects(migrate(engine), { code: 'SCHEMA_INCOMPLETE', kind: 'failed', message })
+    for (const sql of (await readMigrations())[5]!.statements) await execute(engine, sql)
+    assert.deepEqual(await migrate(engine), [])
   })
 
   test('refuses a schema that is newer than the daemon, in one line', async (t) => {

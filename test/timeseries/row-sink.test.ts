@@ -65,7 +65,12 @@ describe('the row sink', () => {
     const { table, pictureUrl, ...facts } = creator
     assert.deepEqual(
       await select(engine, `SELECT * EXCEPT (ts, version, job_id, observed_at) FROM ${table}`),
-      [{ platform: 'instagram', creator_id: 'creator-j1', ...facts, picture_url: pictureUrl }],
+      [
+        {
+          ...{ platform: 'instagram', creator_id: 'creator-j1', ...facts, picture_url: pictureUrl },
+          ...{ followers: null, followers_before: null, followers_before_ts: '1970-01-01 00:00:00.000' },
+        },
+      ],
     )
   })
 
