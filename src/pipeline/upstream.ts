@@ -5,6 +5,7 @@ import { sleep } from '../lib/abort.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AdviceRelay } from './advice-relay.ts'
 import { Authoriser } from './authoriser.ts'
+import { Batches } from './batches.ts'
 import type { Errand } from './errand.ts'
 import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
 import type { PermitDesk } from './permit-desk.ts'
@@ -47,6 +48,7 @@ export class Upstream {
   readonly #minIntervalsMs: ReadonlyMap<string, number>
   readonly #ports: UpstreamPorts
   readonly #authoriser: Authoriser
+  readonly #batches: Batches
 
   constructor(platform: Platform, options: UpstreamOptions, ports: UpstreamPorts) {
     this.platform = platform
@@ -60,6 +62,10 @@ export class Upstream {
       const get = async (name: string, call: CallOptions = {}) => (await this.call(errand, name, call)).data
       return platform.authorise(options.credentials, { get: get as never, now: Date.now })
     })
+    this.#batches = new Batches({
+      send: (errand, name, call) => this.#once(errand, name, call),
+      onSent: (endpoint, ids) => ports.metrics.batch_ids.observe({ platform: platform.name, endpoint }, ids),
+    })
   }
 
   /** For how long a creator counts as scraped by a job of this type, ms; 0: not at all. */
@@ -68,22 +74,47 @@ export class Upstream {
   }
 
   /** Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. */
-  async call(errand: Errand, name: string, options: CallOptions = {}): Promise<Answer> {
-    const endpoint = this.platform.endpoints[name]
-    if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
+  call(errand: Errand, name: string, options: CallOptions = {}): Promise<Answer> {
+    return this.#untilDone(errand, () => this.#once(errand, name, options))
+  }
+
+  /**
+   * Asks a batched endpoint for ids, in calls that other jobs may share, and resolves with what was found, in the order asked. Throws
+   * as `call` does.
+   */
+  async getMany(
+    errand: Errand,
+    name: string,
+    ids: readonly string[],
+    options: CallOptions = {},
+  ): Promise<ReadonlyMap<string, unknown>> {
+    const batch = this.platform.endpoints[name]?.batch
+    if (batch === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name} with batch`)
+    const asked = [...new Set(ids)]
+    const wrong = asked.find((id) => id === '' || id.includes(','))
+    if (wrong !== undefined) {
+      const found = JSON.stringify(wrong)
+      throw new AttemptError('invalid_params', `${name}: found the id ${found}, expected one without commas`)
+    }
+    const all: [string, unknown][] = []
+    for (let first = 0; first < asked.length; first += batch.max) {
+      const some = asked.slice(first, first + batch.max)
+      const call = { endpoint: name, batch, options }
+      all.push(...(await this.#untilDone(errand, () => this.#batches.join(errand, call, some))))
+    }
+    return new Map(all)
+  }
+
+  /** Repeats what failed as long as the job's tally allows it, with pauses. */
+  async #untilDone<Done>(errand: Errand, attempt: () => Promise<Done>): Promise<Done> {
     for (;;) {
       errand.standing.waits()
       try {
-        return await this.#attempt(errand, name, endpoint, options)
+        return await attempt()
       } catch (error) {
-        if (this.#ports.isLate(error)) continue
         if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
-        if (error.reason === 'unauthorized' && errand.renewal === 'due') {
-          errand.renewal = 'done'
-          continue
-        }
         const { metrics, retry } = this.#ports
-        const verdict = judge(error, errand.tally, retry, Math.random)
+        const verdict = judge(error, errand.tally, retry, () => drawOf(error))
         if (verdict.next !== 'again') throw new JudgedError(error, verdict)
         metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
         errand.standing.waits()
@@ -92,7 +123,24 @@ export class Upstream {
     }
   }
 
-  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: CallOptions): Promise<Answer> {
+  /** One attempt; what is held against nobody is repeated at once. `options` may be a function: it is asked under the permit. */
+  async #once(errand: Errand, name: string, options: LateOptions): Promise<Answer> {
+    const endpoint = this.platform.endpoints[name]
+    if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
+    for (;;) {
+      errand.standing.waits()
+      try {
+        return await this.#attempt(errand, name, endpoint, options)
+      } catch (error) {
+        if (this.#ports.isLate(error)) continue
+        const isRefused = error instanceof AttemptError && error.reason === 'unauthorized'
+        if (!isRefused || error instanceof JudgedError || errand.renewal !== 'due') throw error
+        errand.renewal = 'done'
+      }
+    }
+  }
+
+  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: LateOptions): Promise<Answer> {
     const { desk, fetcher, reader, metrics } = this.#ports
     const authorised = endpoint.authorised !== false
     const permitted = () =>
@@ -109,20 +157,21 @@ export class Upstream {
       })
     if (this.#credentials === null) await permitted()
     const authorisation = authorised ? await this.#authoriser.current(errand) : {}
-    const request = this.#request(endpoint, options, authorisation)
     // The authorisation may have made a call of its own.
     errand.standing.waits()
     const permit = await permitted()
+    // First of all: who comes along in a shared call is to be counted with it.
+    const late = typeof options === 'function' ? options() : options
     errand.standing.moves()
     let reply: Reply
     errand.calls++
     try {
-      const sending = fetcher.fetch(request, permit, {
+      // In the same turn as the engine counts it, and also when there is no request to be made of the options.
+      desk.sent(permit)
+      reply = await fetcher.fetch(this.#request(endpoint, late, authorisation), permit, {
         signal: errand.signal,
         onArrived: () => desk.arrived(permit),
       })
-      desk.sent(permit)
-      reply = await sending
     } finally {
       desk.roomMade(this.platform.name)
     }
@@ -200,6 +249,18 @@ export class Upstream {
     }
     return { method, url, headers }
   }
+}
+
+/** Options that are known before there is a permit, or not until then. */
+type LateOptions = CallOptions | (() => CallOptions)
+
+const draws = new WeakMap<AttemptError, number>()
+
+/** One draw for each failure: jobs that shared a call wait equally long, and share the next one. */
+function drawOf(error: AttemptError): number {
+  const draw = draws.get(error) ?? Math.random()
+  draws.set(error, draw)
+  return draw
 }
 
 /** An attempt's error with what follows from it, on its way through the adapter's code to the one who runs the job. */
