@@ -121,10 +121,7 @@ export class Batches {
     this.#close(pool, batch)
     batch.depart()
     if (!isAlone && !batch.isEmpty) {
-      for (const other of [...pool.open].slice(0, TAKEN_FROM_MAX)) {
-        batch.takeFrom(other, pool.batch.max)
-        if (other.isEmpty) this.#close(pool, other)
-      }
+      for (const other of [...pool.open].slice(0, TAKEN_FROM_MAX)) batch.takeFrom(other, pool.batch.max)
     }
     const { ids } = batch
     if (ids.length > 0) this.#options.onSent(pool.endpoint, ids.length)

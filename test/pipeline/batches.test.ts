@@ -183,6 +183,17 @@ test('whose time is over, and who is in the way, leaves while the others wait on
   await ofOther
 })
 
+test('a call that nobody needs any more when its permit comes takes nobody along', async () => {
+  const calls = new Calls()
+  const ofLate = assert.rejects(calls.join(job({ expiresAtMs: 1 }), ['1']), /expires_at/)
+  const ofOther = calls.join(job({ priority: 9 }), ['2'])
+  assert.deepEqual(calls.sent[0]!.grant(), [])
+  await ofLate
+  assert.deepEqual(calls.sent[1]!.grant(), ['2'])
+  calls.sent[1]!.answer()
+  assert.equal((await ofOther).size, 1)
+})
+
 test('a failure that is everybody’s is the same error for all', async () => {
   const calls = new Calls()
   const all = [calls.join(job(), ['1']), calls.join(job(), ['2'])]
@@ -236,9 +247,14 @@ const step = fc.oneof(
   },
 )
 
+/** Some things happen in one turn of the loop, before anybody has heard of the one before. */
+const steps = fc.array(fc.record({ one: step, andThen: fc.constantFrom('settle', 'settle', 'at once') }), {
+  maxLength: 40,
+})
+
 test('whatever happens, every job gets exactly its own items, or exactly one error', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(steps, async (history) => {
       const MAX = 4
       const calls = new Calls()
       const jobs: { errand: Job; ids: readonly string[]; end: Promise<unknown>; ends: number }[] = []
@@ -259,7 +275,7 @@ test('whatever happens, every job gets exactly its own items, or exactly one err
       }
       // An odd id is not known over there.
       const known = (id: string) => Number(id) % 2 === 0
-      for (const one of steps) {
+      for (const { one, andThen } of history) {
         const pick = (from: readonly Sent[]) => ('at' in one ? from[one.at % from.length] : undefined)
         if (one.do === 'join') {
           const errand = job({ priority: one.priority })
@@ -271,14 +287,16 @@ test('whatever happens, every job gets exactly its own items, or exactly one err
           entry.end.catch(() => {})
           jobs.push(entry)
         } else if (one.do === 'give up') {
-          jobs[one.at % jobs.length]?.errand.end.abort(new Error('given up'))
+          const left = jobs.filter(({ ends }) => ends === 0)
+          left[one.at % left.length]?.errand.end.abort(new Error('given up'))
         } else if (one.do === 'grant') {
           const sent = pick(live(false))
           if (sent !== undefined) grant(sent)
         } else if (one.do === 'answer') pick(live(true))?.answer(known)
         else pick(live(true))?.fail(new AttemptError(one.reason as 'timeout', 'as it happens'))
-        await settled()
+        if (andThen === 'settle') await settled()
       }
+      await settled()
       // What is left is granted and answered.
       while (live(false).length + live(true).length > 0) {
         for (const sent of live(false)) if (!sent.batch.isEmpty) grant(sent)
