@@ -120,10 +120,11 @@ export class Batches {
   #depart(pool: Pool, batch: Batch, isAlone: boolean): CallOptions {
     this.#close(pool, batch)
     batch.depart()
-    if (!isAlone && !batch.isEmpty) {
+    if (!isAlone) {
       for (const other of [...pool.open].slice(0, TAKEN_FROM_MAX)) batch.takeFrom(other, pool.batch.max)
     }
     const { ids } = batch
+    // None: then it is cut off before it is sent.
     if (ids.length > 0) this.#options.onSent(pool.endpoint, ids.length)
     return withIds(pool.options, ids, pool.batch)
   }

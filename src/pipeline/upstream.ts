@@ -1,13 +1,13 @@
 import { AttemptError } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
-import { sleep } from '../lib/abort.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AdviceRelay } from './advice-relay.ts'
 import { Authoriser } from './authoriser.ts'
 import { Batches } from './batches.ts'
 import type { Errand } from './errand.ts'
 import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
+import { Pause } from './pause.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import { judge, type RetryPolicy, type Verdict } from './retry-policy.ts'
 
@@ -114,11 +114,11 @@ export class Upstream {
       } catch (error) {
         if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
         const { metrics, retry } = this.#ports
-        const verdict = judge(error, errand.tally, retry, () => drawOf(error))
+        const verdict = judge(error, errand.tally, retry, Math.random)
         if (verdict.next !== 'again') throw new JudgedError(error, verdict)
         metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
         errand.standing.waits()
-        await sleep(verdict.delayMs, errand.signal)
+        await pauseAfter(error).wait(verdict.delayMs, errand.signal)
       }
     }
   }
@@ -254,13 +254,16 @@ export class Upstream {
 /** Options that are known before there is a permit, or not until then. */
 type LateOptions = CallOptions | (() => CallOptions)
 
-const draws = new WeakMap<AttemptError, number>()
+/** By the failure that they follow: jobs that shared a call share its error. */
+const pauses = new WeakMap<AttemptError, Pause>()
 
-/** One draw for each failure: jobs that shared a call wait equally long, and share the next one. */
-function drawOf(error: AttemptError): number {
-  const draw = draws.get(error) ?? Math.random()
-  draws.set(error, draw)
-  return draw
+function pauseAfter(error: AttemptError): Pause {
+  let pause = pauses.get(error)
+  if (pause === undefined) {
+    pause = new Pause()
+    pauses.set(error, pause)
+  }
+  return pause
 }
 
 /** An attempt's error with what follows from it, on its way through the adapter's code to the one who runs the job. */
