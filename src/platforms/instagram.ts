@@ -2,7 +2,8 @@
  * Instagram Graph API with Facebook login, business discovery, v25.0,
  * https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/ig-user/business_discovery
  * (read November 2026). One professional account of ours asks about other professional accounts by username, with nested
- * fields and cursors. Personal, private and age-gated accounts cannot be told from ones that do not exist.
+ * fields and cursors. Personal, private and age-gated accounts cannot be told from ones that do not exist. No call is shared by jobs: it
+ * takes one username, and of the Graph API's batch requests each part counts as a call of its own.
  */
 import { z } from 'zod'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'

@@ -1,7 +1,9 @@
 /**
  * TikTok Research API v2, https://developers.tiktok.com/doc/research-api-specs-query-user-info and -query-videos
  * (read November 2026). A client token lives two hours. Every reply has an `error` object, also with status 200, where its code is
- * `ok`. Quotas are per day and reset at 00:00 UTC. Videos are found by a query over at most 30 days.
+ * `ok`. Quotas are per day and reset at 00:00 UTC. Videos are found by a query over at most 30 days. No call is shared by jobs: user info
+ * takes one username, and although a query may name several (`IN`), its pages of 100 videos and its cursor are those of all of them
+ * together, so one who publishes a lot would push the others' videos off the page.
  */
 import { z } from 'zod'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'

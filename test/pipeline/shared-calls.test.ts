@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import type { RequestListener } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { CallContext, Platform } from '../../src/job/platform.ts'
 import { ABANDONED } from '../../src/pipeline/job-run.ts'
+import { youtube } from '../../src/platforms/youtube.ts'
 import { creatorIds, Population } from '../../src/simulator/creators.ts'
 import { createSimulator } from '../../src/simulator/simulator.ts'
 import { serve, until } from '../fetch/local.ts'
@@ -130,6 +132,32 @@ test('one channel that makes a whole call fail, or whose item is none, kills no 
     (await runAll(odd.bench)).map(statusOf),
     IDS.map((id) => (id === bad ? 'dead' : 'done')),
   )
+})
+
+test('more ids than one call takes become several, and what is no id is the job’s own fault', async (t) => {
+  const asked: number[] = []
+  const { origin } = await serve(t, (request, response) => {
+    const ids = new URL(request.url ?? '', 'http://x').searchParams.get('id')?.split(',') ?? []
+    asked.push(ids.length)
+    response.end(JSON.stringify({ items: ids.map(channel).reverse() }))
+  })
+  const many = Array.from({ length: 120 }, (_, at) => `${at}`)
+  const asking = (ids: readonly string[]) => {
+    const profile = {
+      params: youtube.jobs.profile.params,
+      run: async (_job: unknown, { getMany }: CallContext<typeof youtube.endpoints>) => ({
+        data: [...(await getMany('channel', ids)).keys()],
+      }),
+    }
+    return new YoutubeBench(t, origin, WIDE, { ...youtube, jobs: { profile } } as Platform)
+  }
+  const { outcome } = await asking([...many, '7', '8']).run(IDS[0]!)
+  assert.ok(typeof outcome === 'object' && outcome.status === 'done')
+  assert.deepEqual(outcome.harvest.data, many)
+  assert.deepEqual(asked, [50, 50, 20])
+  const wrong = (await asking(['1,2']).run(IDS[0]!)).outcome
+  assert.ok(typeof wrong === 'object' && wrong.status === 'dead' && wrong.reason === 'invalid_params')
+  assert.match(wrong.message, /found the id "1,2", expected one without commas/)
 })
 
 test('jobs that are given up while they wait, or expire, are not asked for, and the others are', async (t) => {
