@@ -121,7 +121,11 @@ export class Batches {
     this.#close(pool, batch)
     batch.depart()
     if (!isAlone) {
-      for (const other of [...pool.open].slice(0, TAKEN_FROM_MAX)) batch.takeFrom(other, pool.batch.max)
+      let looked = 0
+      for (const other of pool.open) {
+        if (++looked > TAKEN_FROM_MAX) break
+        batch.takeFrom(other, pool.batch.max)
+      }
     }
     const { ids } = batch
     // None: then it is cut off before it is sent.
