@@ -80,8 +80,8 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
   const relay = new AdviceRelay(limiter, log)
   const upstream = new Upstream(
     platform,
-    { origin, credentials: {}, minIntervalsMs: {} },
-    { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate },
+    { origin, credentials: [{ name: 'main', value: {} }], minIntervalsMs: {} },
+    { desk, fetcher, relay, limiter, reader, metrics, log, retry, isLate: isPermitLate },
   )
   // Forgets at once: what Redis takes for it is not the pipeline's.
   const marks: Marks = {

@@ -17,6 +17,7 @@ import { platformsOf } from './parts/platforms.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
+import { openTokens } from './parts/tokens.ts'
 import { jobTopicOf, topicsOf } from './parts/topics.ts'
 import { AdviceRelay } from './pipeline/advice-relay.ts'
 import { Completion } from './pipeline/completion.ts'
@@ -130,14 +131,18 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     ? await running(openImages(config, { downloader: fetcher, store, metrics, log, uvThreads, onStuck }))
     : undefined
   const origins = new Map(platforms.map(({ platform, origin }) => [platform.name, origin]))
+  const upstreams = new Map<string, Upstream>()
   const desk = await running(
     new PermitDesk(limiter, metrics, log, {
       // Half of the jitter is for the way through the daemon, half for the network.
       useWithinMs: config.limits.jitter / 2,
       grantTimeoutMs: grantTimeoutMs(config),
       room: (platform) => fetcher.room(origins.get(platform) ?? ''),
+      credentials: (platform) => upstreams.get(platform)?.credentials,
     }),
   )
+  const tokens = openTokens(config, log)
+  if (tokens !== undefined) await running(tokens)
   const redact = redactor(secretsOf(config))
   const reader = {
     readJson: (body: Buffer) => readJson(body, { redact }),
@@ -146,12 +151,23 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     adviceOf,
   }
   const relay = new AdviceRelay(limiter, log)
-  const upstreams = new Map<string, Upstream>()
+  const shelfOf = tokens?.shelfOf.bind(tokens)
   const live = new Set<string>()
   for (const { platform, ...options } of platforms) {
-    const ports = { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate }
+    const ports = {
+      desk,
+      fetcher,
+      relay,
+      limiter,
+      reader,
+      metrics,
+      log,
+      retry,
+      isLate: isPermitLate,
+      shelfOf,
+    }
     upstreams.set(platform.name, new Upstream(platform, options, ports))
-    if (options.credentials !== null) {
+    if (options.credentials.length > 0) {
       live.add(platform.name)
       continue
     }

@@ -31,10 +31,7 @@ export async function check(config: Config, options: { json: boolean }, terminal
     find('platforms', async () => {
       const platforms = await platformsOf(config, process.cwd())
       return platforms
-        .map(
-          ({ platform, credentials }) =>
-            `${platform.name}${credentials === null ? ' (no credentials: its jobs will wait)' : ''}`,
-        )
+        .map(({ platform, credentials }) => `${platform.name}${manyOf(credentials.length)}`)
         .join(', ')
     }),
     find('kafka', async () => {
@@ -108,4 +105,9 @@ async function find(part: string, ask: () => Promise<string>): Promise<Finding> 
       kind: error instanceof MillraceError ? error.kind : 'failed',
     }
   }
+}
+
+function manyOf(credentials: number): string {
+  if (credentials === 0) return ' (no credentials: its jobs will wait)'
+  return credentials === 1 ? '' : ` (${credentials} credentials)`
 }

@@ -214,6 +214,7 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       whole(0, 1_000_000),
       1,
     )
+    .option('--accounts <n>', 'accounts that may call, each with a quota of its own', whole(1, 100), 1)
     .option('--limits <json>', 'what it enforces, or `open`; default: the published limits')
     .action(async (options) => {
       const { simulate } = await import('./simulate.ts')

@@ -17,6 +17,7 @@ export interface SimulateOptions {
   readonly private: number
   readonly broken: number
   readonly timeScale: number
+  readonly accounts: number
   /** JSON, or `open` for none at all. */
   readonly limits?: string
 }
@@ -36,6 +37,7 @@ export async function simulate(options: SimulateOptions, terminal: Terminal): Pr
     privateShare: options.private,
     brokenShare: options.broken,
     timeScale: options.timeScale,
+    accounts: options.accounts,
     ...(options.limits === undefined ? {} : { limits: limitsOf(options.limits) }),
   })
   const { port } = await simulator.start()

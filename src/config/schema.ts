@@ -273,9 +273,17 @@ const platform = z.strictObject({
     .default({})
     .describe('By job type: a creator that was scraped within this time is skipped.'),
   credentials: z
-    .record(text, z.string())
+    .record(
+      text,
+      z.union([z.string(), z.record(text, z.string())], {
+        error: 'expected a text, or the texts of a named credential',
+      }),
+    )
     .optional()
-    .describe('What the adapter asks for; secrets belong in the environment.'),
+    .describe(
+      'What the adapter asks for; secrets belong in the environment. Several: each under a name of its own, ' +
+        '`first: { key: … }`. Each has its own quota, and the one with most room is used.',
+    ),
 })
 
 const fetch = z.strictObject({

@@ -10,7 +10,8 @@ export function secretsOf(config: Config): string[] {
   ]
   if (config.store?.kind === 's3') secrets.push(config.store.secret_access_key)
   for (const platform of Object.values(config.platforms))
-    secrets.push(...Object.values(platform.credentials ?? {}))
+    for (const given of Object.values(platform.credentials ?? {}))
+      secrets.push(...(typeof given === 'string' ? [given] : Object.values(given)))
   return secrets.filter((secret): secret is string => secret !== undefined && secret !== '')
 }
 

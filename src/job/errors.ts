@@ -42,7 +42,7 @@ export class AttemptError extends Error {
   /** When the upstream said how long to wait: milliseconds from now. It wins over any back-off of ours. */
   readonly retryAfterMs: number | undefined
   /** The level that the upstream's "slow down" is about; blocks it for all daemons. */
-  readonly blocks: 'endpoint' | 'platform' | undefined
+  readonly blocks: 'endpoint' | 'credential' | 'platform' | undefined
 
   constructor(
     reason: Reason,
@@ -50,7 +50,7 @@ export class AttemptError extends Error {
     options: {
       cause?: unknown
       retryAfterMs?: number | undefined
-      blocks?: 'endpoint' | 'platform' | undefined
+      blocks?: 'endpoint' | 'credential' | 'platform' | undefined
     } = {},
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })

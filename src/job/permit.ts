@@ -111,10 +111,11 @@ export interface LevelState {
   readonly waiting: number
 }
 
-/** A level, or the levels of a platform, that an upstream's reply is about: without an endpoint, the platform as a whole. */
+/** The level that an upstream's reply is about: an endpoint's, a credential's own, or without either the platform as a whole. */
 export interface LimitTarget {
   readonly platform: string
   readonly endpoint?: string | undefined
+  readonly credential?: string | undefined
 }
 
 /** What an upstream's reply says about its limits. */

@@ -51,7 +51,8 @@ export interface Throttle {
   readonly message: string
   /** What the upstream asked for; undefined when it did not say. */
   readonly retryAfterMs?: number
-  readonly scope: 'endpoint' | 'platform'
+  /** Whose limit it is: this endpoint's, that of the credential that the call was made with, or the platform's for all of ours. */
+  readonly scope: 'endpoint' | 'credential' | 'platform'
 }
 
 /** A refusal that is no throttle: which reason it is, in one sentence. */
@@ -168,7 +169,7 @@ export interface Platform<E extends Endpoints = Endpoints, C extends z.ZodType =
   readonly throttled?: (reply: JsonReply) => Throttle | undefined
   /** Refusals in the platform's own words, before the status is judged by the usual meaning. */
   readonly refused?: (reply: JsonReply) => Refusal | undefined
-  /** What the platform's own headers say about its limits, on replies that are no refusal. */
+  /** What the platform's own headers say about the limits of the credential, on replies that are no refusal. */
   readonly advice?: (reply: JsonReply) => Advice | undefined
   // The params of each job type differ; a heterogeneous record can only be held with the widest parameter type.
   readonly jobs: Readonly<Record<string, JobType<z.ZodType, E>>>

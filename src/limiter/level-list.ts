@@ -1,5 +1,6 @@
+import { MAIN_CREDENTIAL } from '../job/credential.ts'
 import { MillraceError } from '../job/errors.ts'
-import { chargeOf, type LimitPlan, levelsOf, MAIN_CREDENTIAL, type PlannedLevel } from './plan.ts'
+import { chargeOf, type LimitPlan, levelsOf, type PlannedLevel } from './plan.ts'
 import { NAME } from './plan-check.ts'
 import type { LevelTerms } from './question.ts'
 import { holdOf, type TermsBook } from './terms.ts'

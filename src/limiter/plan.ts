@@ -1,3 +1,4 @@
+import { MAIN_CREDENTIAL } from '../job/credential.ts'
 import { MillraceError } from '../job/errors.ts'
 import type { LevelKind } from '../job/permit.ts'
 
@@ -77,9 +78,6 @@ export type PlannedLevel =
   | { readonly name: string; readonly kind: 'bucket'; readonly limit: BucketLimit }
   | { readonly name: string; readonly kind: 'window'; readonly limit: WindowLimit }
   | { readonly name: string; readonly kind: 'quota'; readonly limit: QuotaLimit }
-
-/** The credential that calls count against where none is named. */
-export const MAIN_CREDENTIAL = 'main'
 
 export const GLOBAL_LEVEL = 'global'
 

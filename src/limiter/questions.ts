@@ -1,3 +1,4 @@
+import { MAIN_CREDENTIAL } from '../job/credential.ts'
 import type { Advice, Demand, Grant, LevelState, LimitTarget } from '../job/permit.ts'
 import { checkName, LevelList, laneOf, refused } from './level-list.ts'
 import {
@@ -5,7 +6,6 @@ import {
   endpointLevel,
   endpointLimit,
   type LimitPlan,
-  MAIN_CREDENTIAL,
   type PlannedLevel,
   platformLevels,
   settlingMs,
@@ -271,7 +271,13 @@ export class Questions {
     if (asked.credentials.size < NAMES_MAX) asked.credentials.add(credential)
   }
 
-  #targetOf({ platform, endpoint }: LimitTarget): PlannedLevel {
+  /** A credential's own limit, or its quota; one that has neither is told of as the platform. */
+  #targetOf({ platform, endpoint, credential }: LimitTarget): PlannedLevel {
+    if (credential !== undefined) {
+      checkName(credential)
+      const [own] = credentialLevels(this.#plan, platform, credential)
+      if (own !== undefined) return own
+    }
     if (endpoint === undefined) return platformLevels(this.#plan, platform)[1]!
     checkName(endpoint)
     return {

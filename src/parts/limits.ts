@@ -3,7 +3,13 @@ import { MillraceError } from '../job/errors.ts'
 import type { Limiter } from '../job/permit.ts'
 import { FixedShare, membershipOf } from '../limiter/fixed-share.ts'
 import { MemoryLimiter } from '../limiter/memory-limiter.ts'
-import { type LimitPlan, type QuotaLimit, sharePlan, type WindowLimit } from '../limiter/plan.ts'
+import {
+  type BucketLimit,
+  type LimitPlan,
+  type QuotaLimit,
+  sharePlan,
+  type WindowLimit,
+} from '../limiter/plan.ts'
 import { checkPlan, utilisationProblems } from '../limiter/plan-check.ts'
 import { StackedLimiter } from '../limiter/stacked-limiter.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -37,7 +43,10 @@ export function planOf(config: Config): LimitPlan {
     defaultPlatform: limits.default_platform,
     endpoints: mapValues(limits.endpoints, (endpoints) => mapValues(endpoints, windowOf)),
     defaultEndpoint: windowOf(limits.default_endpoint),
-    credentials: mapValues(limits.credentials, (limit) => ('rate' in limit ? limit : windowOf(limit))),
+    credentials: {
+      ...ownBuckets(config),
+      ...mapValues(limits.credentials, (limit) => ('rate' in limit ? limit : windowOf(limit))),
+    },
     quotas: quotasOf(limits.quotas),
     arrivalJitterMs: limits.jitter,
     grantTimeoutMs: grantTimeoutMs(config),
@@ -55,6 +64,19 @@ export function grantTimeoutMs({ limits, fetch }: Config): number {
 }
 
 type Section = Config['limits']
+
+/**
+ * Where a platform has several credentials each has a level of its own, for what the platform says of it: no tighter than the
+ * platform's, unless `limits.credentials` says so.
+ */
+function ownBuckets({ platforms, limits }: Config): Record<string, BucketLimit> {
+  const several = Object.entries(platforms).filter(([, { credentials }]) =>
+    Object.values(credentials ?? {}).some((value) => typeof value !== 'string'),
+  )
+  return Object.fromEntries(
+    several.map(([platform]) => [platform, limits.platforms[platform] ?? limits.default_platform]),
+  )
+}
 
 function windowOf({ window, ...rest }: Section['default_endpoint']): WindowLimit {
   return { ...rest, windowMs: window }

@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import { isPublicAddress, literalOf } from '../fetch/address-guard.ts'
+import { type Credential, MAIN_CREDENTIAL } from '../job/credential.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues } from '../job/job.ts'
 import type { Platform } from '../job/platform.ts'
@@ -12,8 +13,8 @@ export interface ConfiguredPlatform {
   readonly platform: Platform
   readonly origin: string
   readonly privateOrigin: boolean
-  /** Checked by the platform's own schema; null when there are none: its jobs wait. */
-  readonly credentials: unknown
+  /** Checked by the platform's own schema; empty when there are none: its jobs wait. */
+  readonly credentials: readonly Credential[]
   /** By job type: for how long a creator counts as scraped, ms. */
   readonly minIntervalsMs: Readonly<Record<string, number>>
 }
@@ -47,12 +48,7 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
       )
       continue
     }
-    const given = section?.credentials
-    const parsed = platform.credentials.safeParse(given ?? {})
-    if (!parsed.success && given !== undefined) {
-      problems.push(`platforms.${name}.credentials: ${describeIssues(parsed.error)}`)
-      continue
-    }
+    const credentials = credentialsOf(platform, section?.credentials, problems)
     const { jobs } = platform
     const minIntervalsMs = section?.min_interval ?? {}
     for (const type of Object.keys(minIntervalsMs).filter((type) => !Object.hasOwn(jobs, type))) {
@@ -78,7 +74,7 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
       platform,
       origin,
       privateOrigin,
-      credentials: parsed.success ? parsed.data : null,
+      credentials,
       minIntervalsMs,
     })
   }
@@ -86,6 +82,37 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
     throw new MillraceError('PLATFORMS_INVALID', problems.join('\n'), { kind: 'usage' })
   return configured
 }
+
+/** One credential, or several by name. Adds to `problems` what the platform's schema says against them. */
+function credentialsOf(platform: Platform, given: Given, problems: string[]): Credential[] {
+  const at = `platforms.${platform.name}.credentials`
+  const entries = Object.entries(given ?? {})
+  const named = entries.filter(([, value]) => typeof value !== 'string')
+  if (named.length > 0 && named.length < entries.length) {
+    problems.push(`${at}: found texts beside named credentials, expected one of the two`)
+    return []
+  }
+  const several = named.length > 0
+  return (several ? named : [[MAIN_CREDENTIAL, given ?? {}] as const]).flatMap(
+    ([name, value]): Credential[] => {
+      const place = several ? `${at}.${name}` : at
+      if (!CREDENTIAL_NAME.test(name)) {
+        problems.push(`${place}: expected a name of 1 to 64 letters, digits, _ and -`)
+        return []
+      }
+      const parsed = platform.credentials.safeParse(value)
+      if (parsed.success) return [{ name, value: parsed.data }]
+      // What is not given is not wrong: jobs wait for it.
+      if (given !== undefined) problems.push(`${place}: ${describeIssues(parsed.error)}`)
+      return []
+    },
+  )
+}
+
+type Given = Config['platforms'][string]['credentials']
+
+/** It becomes part of the names of limits. */
+const CREDENTIAL_NAME = /^[\w-]{1,64}$/
 
 /** What can be told without asking DNS; a name's addresses are judged when it is called. */
 function isPrivate(origin: string): boolean {

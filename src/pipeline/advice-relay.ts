@@ -98,6 +98,7 @@ export class AdviceRelay {
   }
 }
 
-function keyOf({ platform, endpoint }: LimitTarget): string {
+function keyOf({ platform, endpoint, credential }: LimitTarget): string {
+  if (credential !== undefined) return `${platform}, credential ${credential},`
   return endpoint === undefined ? platform : `${platform}/${endpoint}`
 }

@@ -23,11 +23,11 @@ export class Batch implements Errand {
   readonly sinceMs: number
   /** Each job has a time of its own, looked at before it is sent and now and then while it waits. */
   readonly expiresAtMs = Number.POSITIVE_INFINITY
-  /** Each job judges the outcome by its own; here only what a renewal of the authorisation needs is counted. */
+  /** Each job judges the outcome by its own; here only what its own retries with a new token or another credential need is counted. */
   readonly tally = { attempts: 0, throttled: 0, badResponses: 0 }
   readonly creatorId = ''
   readonly standing: Standing
-  renewal: Errand['renewal'] = 'none'
+  renewed: Errand['renewed']
   /** With the way to be told no more that the job is given up. */
   readonly #orders = new Map<Order, () => void>()
   /** How many jobs ask for each id. */

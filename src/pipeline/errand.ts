@@ -14,8 +14,8 @@ export interface Errand {
   readonly isInTheWay: () => boolean
   /** Requests sent on its behalf so far. */
   calls: number
-  /** `due`: its authorisation was refused and can be renewed. `done`: that was tried; another refusal is final. */
-  renewal: 'none' | 'due' | 'done'
+  /** Names of credentials whose token was refused and has been fetched anew for it; another refusal is final. */
+  renewed: Set<string> | undefined
   /** When the platform last answered, Unix ms; written by the call, read for `observed_at`. */
   observedAtMs: number
   /** The creator's id as the platform normalises it, under which rows are written; the job's own until it is known. */

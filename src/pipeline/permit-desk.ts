@@ -1,7 +1,7 @@
 import type { Limiter, Permit } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { PlatformPermits } from './platform-permits.ts'
+import { type CredentialChoice, PlatformPermits } from './platform-permits.ts'
 import { expired } from './waiter.ts'
 
 export interface PermitDeskOptions {
@@ -9,6 +9,8 @@ export interface PermitDeskOptions {
   readonly useWithinMs: number
   /** Free sockets of a platform's origin: how many permits could be used at once now. */
   readonly room: (platform: string) => number
+  /** A platform's credentials, to choose from for each permit. Default: there is one, without a name. */
+  readonly credentials?: (platform: string) => CredentialChoice | undefined
   /** Calls of one platform at the limiter are at least this far apart. Default 5: a queue is served by few of them. */
   readonly gapMs?: number
   /** After this long the limiter takes a grant for used, whatever has become of it. Default 60,000. */
@@ -20,6 +22,8 @@ export interface PermitDeskOptions {
 export interface PermitRequest {
   readonly platform: string
   readonly endpoint: string
+  /** The credential that the call has to be made with. Default: the desk chooses, and the permit says. */
+  readonly credential?: string | undefined
   /** The same for all calls of an endpoint. */
   readonly cost: number
   readonly priority: number
@@ -54,12 +58,18 @@ export class PermitDesk {
   #closing = false
 
   constructor(limiter: Limiter, metrics: Metrics, log: Log, options: PermitDeskOptions) {
-    const { useWithinMs, room, gapMs = 5, grantTimeoutMs = 60_000, sweepMs = 5_000 } = options
+    const { useWithinMs, room, credentials, gapMs = 5, grantTimeoutMs = 60_000, sweepMs = 5_000 } = options
     this.#sweepMs = sweepMs
     this.#open = (platform) =>
       new PlatformPermits(
         platform,
-        { useWithinMs, room: () => room(platform), gapMs, grantTimeoutMs },
+        {
+          useWithinMs,
+          room: () => room(platform),
+          credentials: credentials?.(platform),
+          gapMs,
+          grantTimeoutMs,
+        },
         { limiter, metrics, log },
       )
   }
@@ -95,8 +105,8 @@ export class PermitDesk {
     if (this.#closing && !request.begun) throw new DismissedError('the daemon is stopping')
     this.#watch(request.signal)
     const permit = await new Promise<Permit>((resolve, reject) => {
-      const { platform, ...call } = request
-      this.#platform(platform).push({ ...call, queuedAtMs: performance.now(), resolve, reject })
+      const { platform, credential, ...call } = request
+      this.#platform(platform).push({ ...call, credential, queuedAtMs: performance.now(), resolve, reject })
     })
     return permit
   }

@@ -174,7 +174,7 @@ export class Pipeline {
       isInTheWay: () =>
         mayBePutAside && delivery.holdsUp && parking.topicFor(platform, delivery) !== undefined,
       calls: 0,
-      renewal: 'none',
+      renewed: undefined,
       observedAtMs: startedAtMs,
       creatorId: job.creatorId,
     }

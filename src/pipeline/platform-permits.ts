@@ -8,11 +8,31 @@ import { Lane } from './lane.ts'
 import { Patience, tick } from './patience.ts'
 import { expired, type Waiter } from './waiter.ts'
 
+/** Which credential permits are asked for with, where no call says so itself. All times on performance.now(). */
+export interface CredentialChoice {
+  /** Whom to ask for `count` permits with, and for how many of them each; empty while none can be used. */
+  share(count: number, nowMs: number): readonly Share[]
+  /** From when on one can be used. */
+  readonly usableAtMs: number
+  /** Permits were granted that count against it. */
+  granted(name: string, permits: number): void
+  /** Its own limits grant no more until then. */
+  holdBack(name: string, untilMs: number): void
+}
+
+export interface Share {
+  /** Of the credential; undefined where there is one without a name. */
+  readonly name: string | undefined
+  readonly count: number
+}
+
 export interface PlatformPermitsOptions {
   /** A grant is dropped when it cannot be used within this time of having been asked for. */
   readonly useWithinMs: number
   /** Free sockets of the platform's origin: how many permits could be used at once now. */
   readonly room: () => number
+  /** Undefined: there is one credential, without a name. */
+  readonly credentials: CredentialChoice | undefined
   /** Calls at the limiter are at least this far apart, so that a queue is served by few of them. */
   readonly gapMs: number
   /** After this long the limiter takes a grant for used, whatever has become of it. */
@@ -25,7 +45,10 @@ export interface PlatformPermitsParts {
   readonly log: Log
 }
 
-interface EndpointState {
+/** Calls of an endpoint that may be made with any credential, or with one of them only. */
+interface Queue {
+  readonly endpoint: string
+  readonly credential: string | undefined
   readonly lane: Lane<Waiter>
   /** On performance.now(): asking earlier would be denied again. */
   deniedUntilMs: number
@@ -45,14 +68,14 @@ const LIMITER_RETRY_MAX_MS = 2_000
 const RELAXED_MS = 2_000
 
 /**
- * The permits of one platform: a lane for each endpoint, one timer, and at most one call to the limiter under way. One call
+ * The permits of one platform: a queue for each endpoint, one timer, and at most one call to the limiter under way. One call
  * asks for what can be sent at once and takes the acknowledgements along. While the limiter is away everything waits.
  */
 export class PlatformPermits {
   readonly #name: string
   readonly #options: PlatformPermitsOptions
   readonly #parts: PlatformPermitsParts
-  readonly #endpoints = new Map<string, EndpointState>()
+  readonly #queues = new Map<string, Queue>()
   readonly #arrivals: Arrivals
   readonly #patience = new Patience()
   #calling = false
@@ -72,19 +95,28 @@ export class PlatformPermits {
   }
 
   push(waiter: Waiter): void {
-    let state = this.#endpoints.get(waiter.endpoint)
-    if (state === undefined) {
-      state = { lane: new Lane(), deniedUntilMs: 0, isAlone: false, gatherMs: RELAXED_MS }
-      this.#endpoints.set(waiter.endpoint, state)
+    const { endpoint, credential } = waiter
+    const key = keyOf(endpoint, credential)
+    let queue = this.#queues.get(key)
+    if (queue === undefined) {
+      queue = {
+        endpoint,
+        credential,
+        lane: new Lane(),
+        deniedUntilMs: 0,
+        isAlone: false,
+        gatherMs: RELAXED_MS,
+      }
+      this.#queues.set(key, queue)
     }
-    state.lane.push(waiter)
-    this.#parts.metrics.jobs_queued.inc({ platform: this.#name, endpoint: waiter.endpoint })
+    queue.lane.push(waiter)
+    this.#parts.metrics.jobs_queued.inc({ platform: this.#name, endpoint })
     this.wake()
   }
 
   arrived(permit: Permit): void {
     this.#arrivals.arrived(permit)
-    this.#scheduleAcks(permit.endpoint)
+    this.#scheduleAcks(this.#queues.get(keyOf(permit.endpoint, undefined)))
   }
 
   sent(): void {
@@ -106,15 +138,18 @@ export class PlatformPermits {
 
   /** Calls that wait, by endpoint. */
   queued(): Record<string, number> {
-    return Object.fromEntries([...this.#endpoints].map(([endpoint, { lane }]) => [endpoint, lane.size]))
+    const queued: Record<string, number> = {}
+    for (const { endpoint, lane } of this.#queues.values())
+      queued[endpoint] = (queued[endpoint] ?? 0) + lane.size
+    return queued
   }
 
   /** Asks as soon as an answer other than the last denial is possible. */
   wake(): void {
     if (this.#calling || this.#pausedBecause !== undefined) return
     let atMs = Number.POSITIVE_INFINITY
-    for (const { lane, deniedUntilMs } of this.#endpoints.values()) {
-      if (lane.size > 0) atMs = Math.min(atMs, deniedUntilMs)
+    for (const queue of this.#queues.values()) {
+      if (queue.lane.size > 0) atMs = Math.min(atMs, this.#askableAtMs(queue))
     }
     if (atMs !== Number.POSITIVE_INFINITY)
       this.#schedule(Math.max(atMs, this.#lastCallMs + this.#options.gapMs))
@@ -122,7 +157,7 @@ export class PlatformPermits {
 
   /** Refuses every waiter that matches. */
   refuse(matches: (waiter: Waiter) => boolean, reason: () => unknown): void {
-    for (const [endpoint, { lane }] of this.#endpoints) {
+    for (const { endpoint, lane } of this.#queues.values()) {
       for (const waiter of lane.remove(matches)) {
         this.#parts.metrics.jobs_queued.dec({ platform: this.#name, endpoint })
         waiter.reject(reason())
@@ -162,7 +197,7 @@ export class PlatformPermits {
     const askedAtMs = performance.now()
     this.#dropExpired()
     const room = this.#options.room() - this.#granted
-    const wants = this.#wants(askedAtMs, room)
+    const { asking, wants } = this.#wants(askedAtMs, room)
     const acks = this.#arrivals.acks()
     if (wants.length === 0 && acks.length === 0) {
       // No socket is free, or the origin's breaker is open: then nobody tells when the next probe is due.
@@ -185,8 +220,10 @@ export class PlatformPermits {
         this.#calling = false
         this.#failures = 0
         this.#arrivals.confirm(acks)
-        this.#handOut(wants, grants, askedAtMs)
-        for (const { endpoint } of this.#arrivals.acks()) this.#scheduleAcks(endpoint)
+        this.#handOut(asking, wants, grants, askedAtMs)
+        for (const { endpoint } of this.#arrivals.acks()) {
+          this.#scheduleAcks(this.#queues.get(keyOf(endpoint, undefined)))
+        }
         this.wake()
       },
       (error: unknown) => this.#failed(error),
@@ -209,7 +246,7 @@ export class PlatformPermits {
   /** Only the heads, which is whom the next grants would go to; the desk's sweep finds the others. */
   #dropExpired(): void {
     const nowMs = Date.now()
-    for (const [endpoint, { lane }] of this.#endpoints) {
+    for (const { endpoint, lane } of this.#queues.values()) {
       for (let head = lane.peek(); head !== undefined && head.expiresAtMs <= nowMs; head = lane.peek()) {
         lane.shift()
         this.#parts.metrics.jobs_queued.dec({ platform: this.#name, endpoint })
@@ -220,8 +257,8 @@ export class PlatformPermits {
 
   #isAwaited(nowMs: number): boolean {
     if (this.#pausedBecause !== undefined) return false
-    for (const { lane, deniedUntilMs } of this.#endpoints.values()) {
-      if (lane.size > 0 && deniedUntilMs <= nowMs) return true
+    for (const queue of this.#queues.values()) {
+      if (queue.lane.size > 0 && this.#askableAtMs(queue) <= nowMs) return true
     }
     return false
   }
@@ -231,43 +268,70 @@ export class PlatformPermits {
    * in turns among those that ask, and who asked less often than the others would go short. The limiter shares the sockets among
    * them, too.
    */
-  #wants(nowMs: number, room: number): Want[] {
-    if (this.#pausedBecause !== undefined || room <= 0) return []
+  #wants(
+    nowMs: number,
+    room: number,
+  ): { readonly asking: readonly Queue[]; readonly wants: readonly Want[] } {
+    const asking: Queue[] = []
     const wants: Want[] = []
-    if (!this.#isAwaited(nowMs)) return wants
-    for (const [endpoint, { lane, deniedUntilMs, isAlone }] of this.#endpoints) {
+    if (room <= 0 || !this.#isAwaited(nowMs)) return { asking, wants }
+    for (const queue of this.#queues.values()) {
+      const { endpoint, lane, deniedUntilMs, isAlone } = queue
       const cost = lane.peek()?.cost
       if (cost === undefined || (isAlone && deniedUntilMs > nowMs)) continue
-      wants.push({ endpoint, count: Math.min(lane.size, room, COUNT_MAX), cost, waiting: lane.size })
+      const shares = this.#sharesOf(queue, Math.min(lane.size, room, COUNT_MAX), nowMs)
+      for (const { name, count } of shares) {
+        asking.push(queue)
+        const waiting = shares.length === 1 ? lane.size : count
+        wants.push({ endpoint, credential: name, count, cost, waiting })
+      }
     }
-    return wants
+    return { asking, wants }
   }
 
-  #handOut(wants: readonly Want[], grants: readonly Grant[], askedAtMs: number): void {
+  #sharesOf({ credential }: Queue, count: number, nowMs: number): readonly Share[] {
+    const { credentials } = this.#options
+    if (credentials === undefined || credential !== undefined) return [{ name: credential, count }]
+    return credentials.share(count, nowMs)
+  }
+
+  #handOut(
+    asking: readonly Queue[],
+    wants: readonly Want[],
+    grants: readonly Grant[],
+    askedAtMs: number,
+  ): void {
     const { metrics } = this.#parts
     const nowMs = performance.now()
     const deadlineMs = askedAtMs + this.#options.useWithinMs
     if (wants.length > 0) this.#patience.learn(grants.reduce((sum, { granted }) => sum + granted, 0))
     for (const [index, grant] of grants.entries()) {
+      const queue = asking[index]
       const want = wants[index]
-      const state = this.#endpoints.get(grant.endpoint)
-      if (want === undefined || state === undefined) continue
+      if (want === undefined || queue === undefined) continue
+      const { credential } = want
       const labels = { platform: this.#name, endpoint: grant.endpoint }
-      if (grant.granted > 0) metrics.permits_granted_total.inc(labels, grant.granted)
-      if (grant.granted > 0) this.#arrivals.granted(grant, want, nowMs)
-      state.gatherMs = grant.gatherMs
-      state.isAlone = grant.level?.startsWith('endpoint:') === true
+      if (grant.granted > 0) {
+        metrics.permits_granted_total.inc(labels, grant.granted)
+        this.#arrivals.granted(grant, want, nowMs)
+        if (credential !== undefined) this.#options.credentials?.granted(credential, grant.granted)
+      }
+      queue.gatherMs = grant.gatherMs
+      const ofCredential = credential !== undefined && isOf(grant.level, credential)
+      queue.isAlone =
+        grant.level?.startsWith('endpoint:') === true || (ofCredential && queue.credential !== undefined)
       if (grant.level !== null) {
-        state.deniedUntilMs = this.#patience.askAt(
-          nowMs + Math.min(grant.waitMs, ASK_AGAIN_MS),
-          grant.gatherMs,
-        )
+        const untilMs = this.#patience.askAt(nowMs + Math.min(grant.waitMs, ASK_AGAIN_MS), grant.gatherMs)
+        // Another one may have room at once.
+        if (ofCredential && queue.credential === undefined)
+          this.#options.credentials?.holdBack(credential, untilMs)
+        else queue.deniedUntilMs = untilMs
         // Without the names in it: the labels beside it say them.
         const level = grant.level.split(':', 1)[0]!
         metrics.permits_denied_total.inc({ ...labels, level })
       }
       for (let i = 0; i < grant.granted; i++) {
-        const waiter = nowMs <= deadlineMs ? state.lane.shift() : undefined
+        const waiter = nowMs <= deadlineMs ? queue.lane.shift() : undefined
         if (waiter === undefined) {
           // Too late, or nobody waits any more. It was charged and will not be used: the limiter may forget it.
           this.#arrivals.arrived(grant)
@@ -278,13 +342,30 @@ export class PlatformPermits {
         metrics.permit_wait_seconds.observe(labels, (nowMs - waiter.queuedAtMs) / 1000)
         this.#granted++
         const { endpoint } = grant
-        waiter.resolve(new Permit({ platform: this.#name, endpoint, grant: grant.grant, deadlineMs }))
+        waiter.resolve(
+          new Permit({ platform: this.#name, endpoint, credential, grant: grant.grant, deadlineMs }),
+        )
       }
     }
   }
 
   /** Acknowledgements ride on the next call that asks for permits; when there is none soon enough they go alone. */
-  #scheduleAcks(endpoint: string): void {
-    this.#schedule(tick(performance.now(), this.#endpoints.get(endpoint)?.gatherMs ?? RELAXED_MS))
+  #scheduleAcks(queue: Queue | undefined): void {
+    this.#schedule(tick(performance.now(), queue?.gatherMs ?? RELAXED_MS))
   }
+
+  /** When the limiter may have another answer for a queue than the last time. */
+  #askableAtMs({ credential, deniedUntilMs }: Queue): number {
+    if (credential !== undefined) return deniedUntilMs
+    return Math.max(deniedUntilMs, this.#options.credentials?.usableAtMs ?? 0)
+  }
+}
+
+function keyOf(endpoint: string, credential: string | undefined): string {
+  return credential === undefined ? endpoint : `${endpoint}@${credential}`
+}
+
+/** Whether a level is one of the credential's own. */
+function isOf(level: string | null, credential: string): boolean {
+  return level !== null && /^(?:credential|quota):/.test(level) && level.endsWith(`/${credential}`)
 }

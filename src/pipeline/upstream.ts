@@ -1,10 +1,13 @@
+import { type Credential, MAIN_CREDENTIAL, type TokenShelf } from '../job/credential.ts'
 import { AttemptError } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
+import type { Limiter, LimitTarget, Permit } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AdviceRelay } from './advice-relay.ts'
-import { Authoriser } from './authoriser.ts'
 import { Batches } from './batches.ts'
+import { Credentials } from './credentials.ts'
 import type { Errand } from './errand.ts'
 import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
 import { Pause } from './pause.ts'
@@ -15,6 +18,10 @@ export interface UpstreamPorts {
   readonly desk: PermitDesk
   readonly fetcher: Fetcher
   readonly relay: AdviceRelay
+  readonly limiter: Pick<Limiter, 'levels'>
+  readonly log: Log
+  /** Where daemons share the tokens they fetch; undefined where each fetches its own. */
+  readonly shelfOf?: ((platform: string, credential: Credential) => TokenShelf) | undefined
   readonly reader: ReplyReader
   readonly metrics: Metrics
   readonly retry: RetryPolicy
@@ -24,8 +31,8 @@ export interface UpstreamPorts {
 
 export interface UpstreamOptions {
   readonly origin: string
-  /** Null when there are none: then calls wait, under the desk's pause, before anything is asked of the adapter. */
-  readonly credentials: unknown
+  /** Empty when there are none: then calls wait, under the desk's pause, before anything is asked of the adapter. */
+  readonly credentials: readonly Credential[]
   /** By job type: for how long a creator counts as scraped, ms. */
   readonly minIntervalsMs: Readonly<Record<string, number>>
 }
@@ -44,24 +51,35 @@ export interface Answer {
 export class Upstream {
   readonly platform: Platform
   readonly #origin: string
-  readonly #credentials: unknown
   readonly #minIntervalsMs: ReadonlyMap<string, number>
   readonly #ports: UpstreamPorts
-  readonly #authoriser: Authoriser
   readonly #batches: Batches
+  /** Whom calls are made as. */
+  readonly credentials: Credentials
 
   constructor(platform: Platform, options: UpstreamOptions, ports: UpstreamPorts) {
     this.platform = platform
     this.#origin = options.origin.replace(/\/+$/, '')
-    this.#credentials = options.credentials
     this.#minIntervalsMs = new Map(Object.entries(options.minIntervalsMs))
     this.#ports = ports
-    this.#authoriser = new Authoriser(async (errand) => {
-      if (platform.authorise === undefined) return {}
-      // The widest type: each platform's own call context is narrower, and definePlatform has checked it.
-      const get = async (name: string, call: CallOptions = {}) => (await this.call(errand, name, call)).data
-      return platform.authorise(options.credentials, { get: get as never, now: Date.now })
-    })
+    // Without a call of its own an authorisation is made of the credential, and nothing is worth sharing.
+    const fetches = Object.values(platform.endpoints).some(({ authorised }) => authorised === false)
+    const { shelfOf } = ports
+    this.credentials = new Credentials(
+      {
+        platform: platform.name,
+        given: options.credentials,
+        authorise: async (credential, errand) => {
+          if (platform.authorise === undefined) return {}
+          // The widest type: each platform's own call context is narrower, and definePlatform has checked it.
+          const get = async (name: string, call: CallOptions = {}) =>
+            (await this.call(errand, name, call, credential.name)).data
+          return platform.authorise(credential.value, { get: get as never, now: Date.now })
+        },
+        shelfOf: fetches && shelfOf ? (credential) => shelfOf(platform.name, credential) : undefined,
+      },
+      ports,
+    )
     this.#batches = new Batches({
       send: (errand, name, call) => this.#once(errand, name, call),
       onSent: (endpoint, ids) => ports.metrics.batch_ids.observe({ platform: platform.name, endpoint }, ids),
@@ -73,9 +91,12 @@ export class Upstream {
     return this.#minIntervalsMs.get(jobType) ?? 0
   }
 
-  /** Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. */
-  call(errand: Errand, name: string, options: CallOptions = {}): Promise<Answer> {
-    return this.#untilDone(errand, () => this.#once(errand, name, options))
+  /**
+   * Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. `credential` is the
+   * one that the call has to be made with; without it the one with most room is taken.
+   */
+  call(errand: Errand, name: string, options: CallOptions = {}, credential?: string): Promise<Answer> {
+    return this.#untilDone(errand, () => this.#once(errand, name, options, credential))
   }
 
   /**
@@ -124,42 +145,52 @@ export class Upstream {
   }
 
   /** One attempt; what is held against nobody is repeated at once. `options` may be a function: it is asked under the permit. */
-  async #once(errand: Errand, name: string, options: LateOptions): Promise<Answer> {
+  async #once(errand: Errand, name: string, options: LateOptions, credential?: string): Promise<Answer> {
     const endpoint = this.platform.endpoints[name]
     if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
+    const { credentials } = this
     for (;;) {
       errand.standing.waits()
       try {
-        return await this.#attempt(errand, name, endpoint, options)
+        const trial =
+          credential === undefined && credentials.isTrialDue ? await credentials.trial(errand) : undefined
+        return await this.#attempt(errand, name, endpoint, options, credential ?? trial)
       } catch (error) {
-        if (this.#ports.isLate(error)) continue
-        const isRefused = error instanceof AttemptError && error.reason === 'unauthorized'
-        if (!isRefused || error instanceof JudgedError || errand.renewal !== 'due') throw error
-        errand.renewal = 'done'
+        if (!this.#ports.isLate(error) && error !== ANOTHER) throw error
       }
     }
   }
 
-  async #attempt(errand: Errand, name: string, endpoint: Endpoint, options: LateOptions): Promise<Answer> {
-    const { desk, fetcher, reader, metrics } = this.#ports
+  async #attempt(
+    errand: Errand,
+    name: string,
+    endpoint: Endpoint,
+    options: LateOptions,
+    credential: string | undefined,
+  ): Promise<Answer> {
+    const { desk, fetcher, reader } = this.#ports
     const authorised = endpoint.authorised !== false
-    const permitted = () =>
-      desk.acquire({
-        platform: this.platform.name,
-        endpoint: name,
-        cost: endpoint.cost ?? 1,
-        priority: errand.priority,
-        sinceMs: errand.sinceMs,
-        expiresAtMs: errand.expiresAtMs,
-        begun: errand.calls > 0,
-        isInTheWay: errand.isInTheWay,
-        signal: errand.signal,
-      })
-    if (this.#credentials === null) await permitted()
-    const authorisation = authorised ? await this.#authoriser.current(errand) : {}
-    // The authorisation may have made a call of its own.
-    errand.standing.waits()
-    const permit = await permitted()
+    if (authorised && this.credentials.any) {
+      const preparing = this.credentials.prepare(errand)
+      if (preparing !== undefined) {
+        await preparing
+        // It may have made a call of its own.
+        errand.standing.waits()
+      }
+    }
+    const permit = await desk.acquire({
+      platform: this.platform.name,
+      endpoint: name,
+      credential,
+      cost: endpoint.cost ?? 1,
+      priority: errand.priority,
+      sinceMs: errand.sinceMs,
+      expiresAtMs: errand.expiresAtMs,
+      begun: errand.calls > 0,
+      isInTheWay: errand.isInTheWay,
+      signal: errand.signal,
+    })
+    const authorisation = authorised ? this.#authorisationFor(permit) : {}
     // First of all: who comes along in a shared call is to be counted with it.
     const late = typeof options === 'function' ? options() : options
     errand.standing.moves()
@@ -185,41 +216,88 @@ export class Upstream {
         reader,
         nowMs,
       })
-      this.#heed(reply, read, nowMs)
+      if (authorised) this.credentials.accept(nameOf(permit))
+      this.#heed(reply, read, permit, nowMs)
       return { data, headers: read.headers }
     } catch (error) {
       if (error instanceof AttemptError && error.blocks !== undefined) {
-        metrics.upstream_rejections_total.inc({ platform: this.platform.name, endpoint: name })
-        await this.#block(name, error)
-      } else this.#heed(reply, read, nowMs)
-      if (authorised && error instanceof AttemptError && error.reason === 'unauthorized')
-        this.#renew(errand, authorisation)
+        if (await this.#block(errand, permit, error)) throw ANOTHER
+      } else this.#heed(reply, read, permit, nowMs)
+      if (authorised && error instanceof AttemptError && error.reason === 'unauthorized') {
+        if (await this.#refused(errand, permit, authorisation, error)) throw ANOTHER
+      }
       throw error
     }
   }
 
-  /** A token may have been revoked before its time: each job may try once more, with a new one. A key stays the same. */
-  #renew(errand: Errand, refused: Authorisation): void {
-    this.#authoriser.forget(refused)
-    if (refused.expiresInMs !== undefined && errand.renewal === 'none') errand.renewal = 'due'
+  /** What was prepared may have ended while the call waited: then the permit goes back unused, and it is prepared again. */
+  #authorisationFor(permit: Permit): Authorisation {
+    const authorisation = this.credentials.authorisationOf(nameOf(permit))
+    if (authorisation !== undefined) return authorisation
+    const { desk } = this.#ports
+    desk.sent(permit)
+    desk.arrived(permit)
+    throw ANOTHER
   }
 
-  /** Every daemon holds back as long as the upstream asked for. Without a figure one back-off step is enough. */
-  async #block(endpoint: string, error: AttemptError): Promise<void> {
-    const target = { platform: this.platform.name, ...(error.blocks === 'endpoint' ? { endpoint } : {}) }
-    await this.#ports.relay.tell(target, {
-      blockMs: error.retryAfterMs ?? this.#ports.retry.baseMs,
-      // A spent quota is no sign that the rate is too high.
-      rejected: error.reason === 'rate_limited',
-    })
+  /**
+   * True when the call is worth another try at once. A token may have been revoked before its time: each job may try once with a new
+   * one. After that it is the credential that is refused, and there may be another.
+   */
+  async #refused(
+    errand: Errand,
+    permit: Permit,
+    authorisation: Authorisation,
+    error: AttemptError,
+  ): Promise<boolean> {
+    const name = nameOf(permit)
+    await this.credentials.forget(name, authorisation)
+    errand.renewed ??= new Set()
+    if (authorisation.expiresInMs !== undefined && !errand.renewed.has(name)) {
+      errand.renewed.add(name)
+      return true
+    }
+    return this.credentials.refuse(name, error.message)
+  }
+
+  /**
+   * Every daemon holds back as long as the upstream asked for. Without a figure one back-off step is enough. True when it was about
+   * one of several credentials, so that another may be used at once.
+   */
+  async #block(errand: Errand, permit: Permit, error: AttemptError): Promise<boolean> {
+    const { endpoint } = permit
+    const { metrics, relay, retry } = this.#ports
+    const platform = this.platform.name
+    metrics.upstream_rejections_total.inc({ platform, endpoint })
+    const blockMs = error.retryAfterMs ?? retry.baseMs
+    const target = error.blocks === 'endpoint' ? { platform, endpoint } : this.#targetOf(error.blocks, permit)
+    // A spent quota is no sign that the rate is too high.
+    const telling = relay.tell(target, { blockMs, rejected: error.reason === 'rate_limited' })
+    if (target.credential === undefined) {
+      await telling
+      return false
+    }
+    this.credentials.holdBack(target.credential, performance.now() + blockMs)
+    await telling
+    const { tally } = errand
+    if (tally.throttled >= retry.throttledMax || this.credentials.usableAtMs > performance.now()) return false
+    tally.throttled++
+    return true
+  }
+
+  /** What is said of a platform's only credential is said of the platform. */
+  #targetOf(scope: 'platform' | 'credential' | undefined, permit: Permit): LimitTarget {
+    const platform = this.platform.name
+    const isOfOne = scope === 'credential' && this.credentials.several
+    return isOfOne ? { platform, credential: nameOf(permit) } : { platform }
   }
 
   /** A reply that is no refusal may say how much is left. Nobody waits until the limiter knows. */
-  #heed(reply: Reply, read: ReadReply, nowMs: number): void {
+  #heed(reply: Reply, read: ReadReply, permit: Permit, nowMs: number): void {
     const { relay, reader } = this.#ports
     const platform = this.platform.name
-    const ofPlatform = this.platform.advice?.(read)
-    if (ofPlatform !== undefined) void relay.tell({ platform }, ofPlatform)
+    const ofCredential = this.platform.advice?.(read)
+    if (ofCredential !== undefined) void relay.tell(this.#targetOf('credential', permit), ofCredential)
     const ofEndpoint = reader.adviceOf(reply.headers, nowMs)
     if (ofEndpoint !== undefined) void relay.tell({ platform, endpoint: read.endpoint }, ofEndpoint)
   }
@@ -249,6 +327,13 @@ export class Upstream {
     }
     return { method, url, headers }
   }
+}
+
+/** Thrown by an attempt that is to be made again at once, with another credential or a new token: nothing is held against the job. */
+const ANOTHER = Symbol('another attempt')
+
+function nameOf({ credential }: Permit): string {
+  return credential ?? MAIN_CREDENTIAL
 }
 
 /** Options that are known before there is a permit, or not until then. */

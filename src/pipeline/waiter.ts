@@ -5,6 +5,8 @@ import type { LaneEntry } from './lane.ts'
 /** A call that waits for its permit. */
 export interface Waiter extends LaneEntry {
   readonly endpoint: string
+  /** The credential that it has to be made with; undefined: whichever has most room. */
+  readonly credential: string | undefined
   readonly cost: number
   /** Unix ms; a job that waits past it is given up. */
   readonly expiresAtMs: number

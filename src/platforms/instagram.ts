@@ -238,7 +238,7 @@ function throttled(reply: JsonReply): Throttle | undefined {
     reason: 'rate_limited',
     message: `Instagram: ${message} (code ${code})`,
     ...waiting(retryAfterMs(reply) ?? regainAccessMs(reply)),
-    scope: code === 613 ? 'endpoint' : 'platform',
+    scope: code === 613 ? 'endpoint' : 'credential',
   }
 }
 

@@ -255,7 +255,7 @@ function throttled(reply: JsonReply): Throttle | undefined {
       reason: 'quota_exhausted',
       message: `TikTok: the daily quota is spent (${error.message})`,
       retryAfterMs: retryAfterMs(reply) ?? untilMidnightMs('UTC', answeredAtMs(reply)),
-      scope: 'platform',
+      scope: 'credential',
     }
   }
   if (error?.code !== 'rate_limit_exceeded' && reply.status !== 429) return undefined

@@ -261,14 +261,14 @@ function throttled(reply: JsonReply): Throttle | undefined {
     reply.status === 429 || (error?.reasons.some((reason) => TOO_FAST.includes(reason)) ?? false)
   const spent =
     error !== undefined && (error.perDay || error.reasons.some((reason) => SPENT.includes(reason)))
-  // Quotas belong to the project, so both are about the whole platform.
+  // Quotas belong to the project that the key is of.
   if (spent) {
     const untilReset = untilMidnightMs('America/Los_Angeles', answeredAtMs(reply))
     return {
       reason: 'quota_exhausted',
       message: `YouTube: the daily quota is spent (${error.message})`,
       retryAfterMs: retryAfterMs(reply) ?? untilReset,
-      scope: 'platform',
+      scope: 'credential',
     }
   }
   if (!tooFast) return undefined
@@ -276,7 +276,7 @@ function throttled(reply: JsonReply): Throttle | undefined {
     reason: 'rate_limited',
     message: `YouTube: slow down (${error?.message ?? `status ${reply.status}`})`,
     ...waiting(retryAfterMs(reply)),
-    scope: 'platform',
+    scope: 'credential',
   }
 }
 

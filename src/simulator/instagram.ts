@@ -18,8 +18,8 @@ const PAGE_MAX = 100
 
 /** Plays the Instagram Graph API: business discovery with field expansion, and posts by id. */
 export function playInstagram(world: World): Player {
-  const { population, growth, credentials } = world
-  const own = credentials.instagram.ig_user_id
+  const { population, growth, accounts } = world
+  const own = accounts.firstInstagramUser
 
   function user(username: string, fields: string, request: PlayedRequest): PlayedReply {
     const handle = username.toLowerCase()
@@ -52,7 +52,7 @@ export function playInstagram(world: World): Player {
     if (media !== null && state.posts > 0) {
       answer.media = page(found.index, handle, state.posts, media[1] ?? '', request)
     }
-    return json(200, { business_discovery: { ...answer, id }, id: own }, usage(0))
+    return json(200, { business_discovery: { ...answer, id }, id: PATH.exec(request.path)![1] }, usage(0))
   }
 
   /** Newest first. The cursor names the last post of its page, as Meta's do. */
@@ -121,13 +121,14 @@ export function playInstagram(world: World): Player {
     endpointOf(path, query) {
       const id = PATH.exec(path)?.[1]
       if (id === undefined) return undefined
-      if (id !== own) return 'media_details'
+      if (!accounts.isInstagramUser(id)) return 'media_details'
       return MEDIA.test(DISCOVERY.exec(query.get('fields') ?? '')?.[2] ?? '') ? 'user_media' : 'user_profile'
     },
+    accountOf: (request) => accounts.ofInstagramToken(tokenOf(request) ?? ''),
     answer(endpoint, request) {
-      const token = bearer(request.headers) ?? request.query.get('access_token') ?? undefined
+      const token = tokenOf(request)
       if (token === undefined) return error(400, 104, 'An access token is required to request this resource.')
-      if (token !== credentials.instagram.access_token) {
+      if (accounts.ofInstagramToken(token) === undefined) {
         return error(400, 190, 'Invalid OAuth access token - Cannot parse access token')
       }
       if (endpoint === undefined) return error(400, 2500, `Unknown path components: ${request.path}`)
@@ -168,4 +169,8 @@ function writeCursor(n: number): string {
 function readCursor(cursor: string): number {
   const match = /^QVF:(\d{1,7})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'))
   return match === null ? 0 : Number(match[1])
+}
+
+function tokenOf({ headers, query }: Pick<PlayedRequest, 'headers' | 'query'>): string | undefined {
+  return bearer(headers) ?? query.get('access_token') ?? undefined
 }

@@ -22,7 +22,9 @@ export interface SimulatorLimits {
   readonly endpoints: Readonly<Record<string, WindowLimit>>
   /** For endpoints that are not named. */
   readonly defaultEndpoint?: WindowLimit | undefined
-  /** Requests a day, after which the platform says that the quota is spent until its midnight. */
+  /** Of every account on its own. */
+  readonly accounts?: Readonly<Partial<Record<Played, BucketLimit>>> | undefined
+  /** Requests a day of every account, after which the platform says that the quota is spent until its midnight. */
   readonly dailyQuota?: Readonly<Partial<Record<'youtube' | 'tiktok', number>>> | undefined
 }
 
@@ -91,7 +93,10 @@ export interface SimulatorOptions {
   /** Unix ms from which time is scaled; before it, it runs as usual. Default: when the simulator is created. */
   readonly epochMs: number
   readonly limits: SimulatorLimits
+  /** Of the first account of each platform. */
   readonly credentials: SimulatorCredentials
+  /** Accounts of each platform, each with credentials and a quota of its own, 1 to 100. */
+  readonly accounts: number
   /** Life of a TikTok token, seconds. */
   readonly tokenLifeS: number
   /** Whether TikTok's replies say in `RateLimit` and `RateLimit-Policy` how much of the endpoint's window is left. */
@@ -124,6 +129,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
     epochMs: wallClock(),
     limits: DEFAULT_LIMITS,
     credentials: DEFAULT_CREDENTIALS,
+    accounts: 1,
     tokenLifeS: 7200,
     rateHeaders: false,
     clock: () => performance.now(),
@@ -143,6 +149,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
   inRange('port', 0, 65_535, true)
   inRange('creators', 1, CREATORS_MAX, true)
   inRange('seed', 0, 0xffff_ffff, true)
+  inRange('accounts', 1, 100, true)
   inRange('latencyMs', 0, 600_000)
   inRange('jitterMs', 0, 60_000)
   inRange('timeScale', 0, 1_000_000)

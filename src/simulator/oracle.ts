@@ -2,7 +2,7 @@ import { Bucket, type Level, SlidingWindow } from './levels.ts'
 import type { Played, SimulatorLimits } from './options.ts'
 import { RollingHour } from './rolling-hour.ts'
 
-/** Names are the limiter's own: `global`, `platform:x`, `endpoint:x/y`. */
+/** Names are the limiter's own: `global`, `platform:x`, `endpoint:x/y`, `credential:x/1` by the number of the account. */
 export interface LevelReport {
   readonly level: string
   readonly kind: 'bucket' | 'window'
@@ -44,6 +44,8 @@ export interface OracleReport {
   readonly levels: readonly LevelReport[]
   readonly byStatus: Readonly<Record<string, number>>
   readonly byEndpoint: Readonly<Record<string, number>>
+  /** Arrivals by `platform/account`, as far as the caller is known. */
+  readonly byAccount: Readonly<Record<string, number>>
   /** Replies that were written, by `platform/endpoint` and status. Arrivals without one: their callers had gone. */
   readonly answered: Readonly<Record<string, Readonly<Record<string, number>>>>
   /** Faults by kind: error, throttle, html, truncated, error_body, empty, torn. */
@@ -104,6 +106,7 @@ export class Oracle {
   }
   #byStatus = new Map<number, number>()
   #byEndpoint = new Map<string, number>()
+  #byAccount = new Map<string, number>()
   #answered = new Map<string, Map<number, number>>()
   #injected = new Map<string, number>()
   #arrivals = 0
@@ -124,13 +127,16 @@ export class Oracle {
     // Named limits stand in the report from the beginning, also before anybody came.
     for (const name of Object.keys(limits.endpoints)) {
       const [platform, endpoint] = name.split('/')
-      this.#chain(platform as Played, endpoint!)
+      this.#chain(platform as Played, endpoint!, undefined)
     }
-    for (const platform of Object.keys(limits.platforms)) this.#chain(platform as Played, undefined)
+    for (const platform of Object.keys(limits.platforms))
+      this.#chain(platform as Played, undefined, undefined)
   }
 
-  arrive(platform: Played, endpoint: string | undefined, nowMs: number): Verdict {
-    const chain = this.#chain(platform, endpoint)
+  /** `account`: the caller's, undefined where nobody knows it. */
+  arrive(platform: Played, endpoint: string | undefined, nowMs: number, account?: number): Verdict {
+    const chain = this.#chain(platform, endpoint, account)
+    if (account !== undefined) increment(this.#byAccount, `${platform}/${account}`)
     this.#arrivals += 1
     this.#inFlight += 1
     if (this.#inFlight > this.#inFlightMax) this.#inFlightMax = this.#inFlight
@@ -209,7 +215,7 @@ export class Oracle {
     endpoint: string | undefined,
     nowMs: number,
   ): readonly (readonly [name: string, value: string])[] {
-    for (const { name, level } of this.#chain(platform, endpoint)) {
+    for (const { name, level } of this.#chain(platform, endpoint, undefined)) {
       if (!(level instanceof SlidingWindow)) continue
       const { free, moreInMs } = level.room(nowMs)
       const renewed = moreInMs === undefined ? '' : `;t=${Math.ceil(moreInMs / 1000)}`
@@ -226,6 +232,7 @@ export class Oracle {
     for (const watched of this.#levels.values()) watched.forget()
     this.#byStatus = new Map()
     this.#byEndpoint = new Map()
+    this.#byAccount = new Map()
     this.#answered = new Map()
     this.#injected = new Map()
     this.#arrivals = 0
@@ -274,6 +281,7 @@ export class Oracle {
       }),
       byStatus: Object.fromEntries(this.#byStatus),
       byEndpoint: Object.fromEntries(this.#byEndpoint),
+      byAccount: Object.fromEntries(this.#byAccount),
       answered: Object.fromEntries(
         [...this.#answered].map(([name, byStatus]) => [name, Object.fromEntries(byStatus)]),
       ),
@@ -281,19 +289,22 @@ export class Oracle {
     }
   }
 
-  #chain(platform: Played, endpoint: string | undefined): readonly Watched[] {
+  #chain(platform: Played, endpoint: string | undefined, account: number | undefined): readonly Watched[] {
     const key = `${platform}/${endpoint ?? ''}`
-    const known = this.#chains.get(key)
+    const { global, platforms, endpoints, defaultEndpoint, accounts } = this.#limits
+    const own = account === undefined ? undefined : accounts?.[platform]
+    const chainKey = own === undefined ? key : `${key}@${account}`
+    const known = this.#chains.get(chainKey)
     if (known !== undefined) return known
-    const { global, platforms, endpoints, defaultEndpoint } = this.#limits
     const bucket = platforms[platform]
     const window = endpoint === undefined ? undefined : (endpoints[key] ?? defaultEndpoint)
     const chain = [
       global === undefined ? undefined : this.#level('global', () => new Bucket(global)),
       bucket === undefined ? undefined : this.#level(`platform:${platform}`, () => new Bucket(bucket)),
       window === undefined ? undefined : this.#level(`endpoint:${key}`, () => new SlidingWindow(window)),
+      own === undefined ? undefined : this.#level(`credential:${platform}/${account}`, () => new Bucket(own)),
     ].filter((watched) => watched !== undefined)
-    this.#chains.set(key, chain)
+    this.#chains.set(chainKey, chain)
     return chain
   }
 

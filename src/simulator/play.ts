@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Accounts } from './accounts.ts'
 import type { Population } from './creators.ts'
 import type { Growth } from './growth.ts'
-import type { Played, SimulatorCredentials } from './options.ts'
+import type { Played } from './options.ts'
 
 /** A request as a played platform sees it. */
 export interface PlayedRequest {
@@ -31,7 +32,7 @@ export interface World {
   readonly seed: number
   readonly population: Population
   readonly growth: Growth
-  readonly credentials: SimulatorCredentials
+  readonly accounts: Accounts
   readonly tokenLifeS: number
   /** Calls of the last hour, in percent of what the platform's level allows in an hour: 0 to 99. */
   usedPercent(platform: Played): number
@@ -41,6 +42,8 @@ export interface World {
 export interface Player {
   /** The endpoint's name as the adapter has it; undefined when there is no such thing. */
   endpointOf(path: string, query: URLSearchParams): string | undefined
+  /** The number of the account that calls; undefined when it does not say, or nobody knows it. */
+  accountOf(request: Pick<PlayedRequest, 'query' | 'headers' | 'nowMs'>): number | undefined
   answer(endpoint: string | undefined, request: PlayedRequest): PlayedReply
   /** Over a limit. `level` is the one that refuses. */
   throttle(waitMs: number, level: string | null): PlayedReply

@@ -4,25 +4,26 @@ import type { Played } from './options.ts'
 const ZONES: Readonly<Partial<Record<Played, string>>> = { youtube: 'America/Los_Angeles', tiktok: 'UTC' }
 const MINUTE_MS = 60_000
 
-/** Calls a day. A spent quota is no violation: nobody outside can know what else used it. */
+/** Calls a day of each account. A spent quota is no violation: nobody outside can know what else used it. */
 export class Quotas {
   readonly #limits: Readonly<Partial<Record<Played, number>>>
-  readonly #used = new Map<Played, { day: string; calls: number }>()
+  readonly #used = new Map<string, { day: string; calls: number }>()
   readonly #days = new Map<Played, { minute: number; day: string }>()
 
   constructor(limits: Readonly<Partial<Record<Played, number>>>) {
     this.#limits = limits
   }
 
-  /** Takes one call of today's; false when there is none left. */
-  take(platform: Played, nowMs: number): boolean {
+  /** Takes one call of today's; false when there is none left. Calls of nobody are refused by other means. */
+  take(platform: Played, account: number | undefined, nowMs: number): boolean {
     const limit = this.#limits[platform]
-    if (limit === undefined) return true
+    if (limit === undefined || account === undefined) return true
+    const name = `${platform}/${account}`
     const day = this.#day(platform, nowMs)
-    let used = this.#used.get(platform)
+    let used = this.#used.get(name)
     if (used?.day !== day) {
       used = { day, calls: 0 }
-      this.#used.set(platform, used)
+      this.#used.set(name, used)
     }
     if (used.calls >= limit) return false
     used.calls += 1

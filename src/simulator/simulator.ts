@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Accounts } from './accounts.ts'
 import { readBody } from './body.ts'
 import { Population } from './creators.ts'
 import { type BrokenReply, type Fault, Faults } from './faults.ts'
@@ -65,7 +66,7 @@ class PlayedPlatforms implements Simulator {
       seed,
       population: new Population({ seed, count, missingShare, privateShare }),
       growth: new Growth(options),
-      credentials: options.credentials,
+      accounts: new Accounts(options.credentials, options.accounts),
       tokenLifeS: options.tokenLifeS,
       usedPercent: (platform: Played) => this.#oracle.usedPercent(platform, options.clock()),
     }
@@ -143,14 +144,15 @@ class PlayedPlatforms implements Simulator {
     const path = mark < 0 ? target : target.slice(0, mark)
     const query = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1))
     const endpoint = player.endpointOf(path, query)
-    const verdict = this.#oracle.arrive(platform, endpoint, arrivedMs)
+    const { method = 'GET', headers } = request
+    const account = player.accountOf({ query, headers, nowMs: this.#options.wallClock() })
+    const verdict = this.#oracle.arrive(platform, endpoint, arrivedMs, account)
 
     const answer = (body: string) => {
       const nowMs = this.#options.wallClock()
-      const refusal = this.#refusal(platform, endpoint, verdict, nowMs)
+      const refusal = this.#refusal(platform, endpoint, account, verdict, nowMs)
       const fault = refusal === undefined ? this.#faults.draw() : undefined
       if (fault !== undefined) this.#oracle.injected(fault)
-      const { method = 'GET', headers } = request
       const ask = () =>
         player.answer(endpoint, {
           method,
@@ -181,12 +183,13 @@ class PlayedPlatforms implements Simulator {
   #refusal(
     platform: Played,
     endpoint: string | undefined,
+    account: number | undefined,
     verdict: Verdict,
     nowMs: number,
   ): PlayedReply | undefined {
     const player = this.#players[platform]
     if (!verdict.admitted) return player.throttle(verdict.waitMs, verdict.level)
-    if (endpoint === 'token' || this.#quotas.take(platform, nowMs)) return undefined
+    if (endpoint === 'token' || this.#quotas.take(platform, account, nowMs)) return undefined
     this.#oracle.quotaRefusals += 1
     return player.quotaSpent()
   }

@@ -21,7 +21,7 @@ const ENDPOINTS: Readonly<Record<string, string>> = {
 
 /** Plays the TikTok Research API: client tokens, user info, video query. */
 export function playTiktok(world: World): Player {
-  const { population, growth, credentials, tokenLifeS } = world
+  const { population, growth, accounts, tokenLifeS } = world
 
   function token(request: PlayedRequest): PlayedReply {
     const form = new URLSearchParams(request.body)
@@ -30,27 +30,32 @@ export function playTiktok(world: World): Player {
     if (form.get('grant_type') !== 'client_credentials') {
       return oauthError('unsupported_grant_type', 'The grant type is not supported.')
     }
-    const { client_key, client_secret } = credentials.tiktok
     if (form.get('client_secret') === null)
       return oauthError('invalid_request', 'Client secret is missed in request.')
-    if (form.get('client_key') !== client_key || form.get('client_secret') !== client_secret) {
-      return oauthError('invalid_client', 'Client key or secret is incorrect.')
-    }
-    return json(200, { access_token: issue(request.nowMs), expires_in: tokenLifeS, token_type: 'Bearer' })
+    const account = accounts.ofTiktokClient(form.get('client_key'), form.get('client_secret'))
+    if (account === undefined) return oauthError('invalid_client', 'Client key or secret is incorrect.')
+    return json(200, {
+      access_token: issue(account, request.nowMs),
+      expires_in: tokenLifeS,
+      token_type: 'Bearer',
+    })
   }
 
-  /** A token says when it was given out, with a check, so none has to be remembered. */
-  function issue(nowMs: number): string {
+  /** A token says whom it was given to and when, with a check, so none has to be remembered. */
+  function issue(account: number, nowMs: number): string {
     const seconds = Math.floor(nowMs / 1000)
-    return `clt.${seconds.toString(36)}.${hash32(world.seed, seconds).toString(36)}`
+    return `clt.${account}.${seconds.toString(36)}.${hash32(world.seed, account, seconds).toString(36)}`
   }
 
-  function accepted(text: string | undefined, nowMs: number): boolean {
-    const match = /^clt\.([0-9a-z]{1,9})\.([0-9a-z]{1,7})$/.exec(text ?? '')
-    if (match === null) return false
-    const seconds = Number.parseInt(match[1]!, 36)
+  /** The account that a token was given to; undefined for one that is none, or has ended. */
+  function holderOf(text: string | undefined, nowMs: number): number | undefined {
+    const match = /^clt\.(\d{1,3})\.([0-9a-z]{1,9})\.([0-9a-z]{1,7})$/.exec(text ?? '')
+    if (match === null) return undefined
+    const account = Number(match[1])
+    const seconds = Number.parseInt(match[2]!, 36)
     const age = nowMs / 1000 - seconds
-    return hash32(world.seed, seconds).toString(36) === match[2] && age >= -1 && age < tokenLifeS
+    const isOurs = hash32(world.seed, account, seconds).toString(36) === match[3]
+    return isOurs && age >= -1 && age < tokenLifeS ? account : undefined
   }
 
   function userInfo(request: PlayedRequest): PlayedReply {
@@ -128,11 +133,12 @@ export function playTiktok(world: World): Player {
 
   return {
     endpointOf: (path) => ENDPOINTS[path],
+    accountOf: ({ headers, nowMs }) => holderOf(bearer(headers), nowMs),
     answer(endpoint, request) {
       if (endpoint === undefined) return error(404, 'not_found', 'Unknown path', request.nowMs)
       if (request.method !== 'POST') return error(405, 'invalid_params', 'Method not allowed', request.nowMs)
       if (endpoint === 'token') return token(request)
-      if (!accepted(bearer(request.headers), request.nowMs)) {
+      if (holderOf(bearer(request.headers), request.nowMs) === undefined) {
         return error(
           401,
           'access_token_invalid',

@@ -168,9 +168,10 @@ export function playYoutube(world: World): Player {
 
   return {
     endpointOf: (path) => ENDPOINTS[path],
+    accountOf: (request) => world.accounts.ofYoutubeKey(keyOf(request) ?? ''),
     answer(endpoint, request) {
-      const key = request.query.get('key') ?? request.headers['x-goog-api-key']
-      if (key === undefined || key === null) {
+      const key = keyOf(request)
+      if (key === undefined) {
         return error(
           403,
           "Method doesn't allow unregistered callers. Please use API Key.",
@@ -178,7 +179,7 @@ export function playYoutube(world: World): Player {
           'forbidden',
         )
       }
-      if (key !== world.credentials.youtube.key) {
+      if (world.accounts.ofYoutubeKey(key) === undefined) {
         return error(400, 'API key not valid. Please pass a valid API key.', 'global', 'badRequest', {
           status: 'INVALID_ARGUMENT',
           details: [
@@ -216,6 +217,10 @@ export function playYoutube(world: World): Player {
 
 function tooManyIds(): PlayedReply {
   return error(400, 'Too many ids.', 'youtube.parameter', 'invalidFilters')
+}
+
+function keyOf({ query, headers }: Pick<PlayedRequest, 'query' | 'headers'>): string | undefined {
+  return query.get('key') ?? headers['x-goog-api-key']?.toString()
 }
 
 function list(

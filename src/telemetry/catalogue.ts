@@ -293,6 +293,13 @@ export const CATALOGUE = {
     labels: [],
     look: 'an alert says that a sink is away.',
   },
+  credential_refused: {
+    type: 'gauge',
+    help: '1 while the platform’s last word about a credential was a refusal. Of several it is set aside meanwhile.',
+    unit: 'count',
+    labels: ['platform', 'credential'],
+    look: 'an alert says so, or a platform is slower than its quotas together.',
+  },
   platform_paused: {
     type: 'gauge',
     help: '1 while a platform is paused because most of its last jobs died for reasons that are not their content’s.',

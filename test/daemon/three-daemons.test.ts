@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { credentialsOf } from '../../src/simulator/accounts.ts'
 import { creatorIds } from '../../src/simulator/creators.ts'
 import { DEFAULT_CREDENTIALS, PLAYED } from '../../src/simulator/options.ts'
 import type { OracleReport } from '../../src/simulator/oracle.ts'
@@ -83,7 +84,7 @@ function configuration(upstream: string, redis: string, keyPrefix: string): stri
         {
           origin: `${upstream}/${platform}`,
           private_origin: true,
-          credentials: DEFAULT_CREDENTIALS[platform],
+          credentials: platform === 'tiktok' ? TIKTOK_ACCOUNTS : DEFAULT_CREDENTIALS[platform],
         },
       ]),
     ),
@@ -91,6 +92,12 @@ function configuration(upstream: string, redis: string, keyPrefix: string): stri
     admin: { port: 0 },
     log: { jobs: 'none' },
   })
+}
+
+/** Two accounts of one platform, each with tokens of its own. */
+const TIKTOK_ACCOUNTS = {
+  first: DEFAULT_CREDENTIALS.tiktok,
+  second: credentialsOf(DEFAULT_CREDENTIALS, 2).tiktok,
 }
 
 interface Running {
@@ -132,7 +139,19 @@ test('three daemons that share Redis use every limit and exceed none, also when 
     Object.entries(windows).map(([name, window]) => [`${platform}/${name}`, window]),
   )
   const simulator = new Millrace([
-    ...['simulate', '--port', '0', '--seed', String(SEED), '--creators', '10000', '--latency', '30ms'],
+    ...[
+      'simulate',
+      '--accounts',
+      '2',
+      '--port',
+      '0',
+      '--seed',
+      String(SEED),
+      '--creators',
+      '10000',
+      '--latency',
+      '30ms',
+    ],
     ...['--limits', JSON.stringify({ ...LIMITS, endpoints: Object.fromEntries(endpoints) })],
   ])
   children.push(simulator)
@@ -164,6 +183,9 @@ test('three daemons that share Redis use every limit and exceed none, also when 
   )
   // What may burst at the start is spent within two windows.
   const opening = await windows(2)
+  // One daemon fetched the tokens for all three, and both accounts are in use.
+  assert.equal(opening.byEndpoint['tiktok/token'], 2)
+  for (const account of ['tiktok/1', 'tiktok/2']) assert.ok((opening.byAccount[account] ?? 0) > 0, account)
   await afresh()
   const exposition = async ({ adminUrl }: Running) => await (await fetch(`${adminUrl}/metrics`)).text()
   const before = await Promise.all(fleet.map(exposition))

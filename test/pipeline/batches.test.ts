@@ -84,7 +84,7 @@ function job(more: { priority?: number; expiresAtMs?: number; calls?: number } =
       one.waits = waits
     }),
     isInTheWay: () => one.inTheWay,
-    renewal: 'none',
+    renewed: undefined,
     observedAtMs: 0,
     creatorId: 'c',
   }

@@ -74,8 +74,8 @@ test('one call asks for everything that waits', async (t) => {
   )
   assert.equal(limiter.demands.length, 1)
   assert.deepEqual(limiter.demands[0]?.wants, [
-    { endpoint: 'channel', count: 60, cost: 1, waiting: 60 },
-    { endpoint: 'videos', count: 40, cost: 1, waiting: 40 },
+    { endpoint: 'channel', credential: undefined, count: 60, cost: 1, waiting: 60 },
+    { endpoint: 'videos', credential: undefined, count: 40, cost: 1, waiting: 40 },
   ])
 })
 
@@ -192,8 +192,8 @@ test('says how many may be sent at once, whatever waits', async (t) => {
   const [demand] = limiter.demands
   assert.equal(demand?.permitsMax, 10)
   assert.deepEqual(demand.wants, [
-    { endpoint: 'channel', count: 10, cost: 1, waiting: 100 },
-    { endpoint: 'videos', count: 1, cost: 1, waiting: 1 },
+    { endpoint: 'channel', credential: undefined, count: 10, cost: 1, waiting: 100 },
+    { endpoint: 'videos', credential: undefined, count: 1, cost: 1, waiting: 1 },
   ])
 })
 

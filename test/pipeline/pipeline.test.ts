@@ -180,13 +180,15 @@ class Bench {
       platform,
       {
         origin: 'http://upstream.test/prefix/',
-        credentials: {},
+        credentials: [{ name: 'main', value: {} }],
         minIntervalsMs: options.minIntervalsMs ?? {},
       },
       {
         desk: this.desk,
         fetcher,
         relay: new AdviceRelay(limiter, log),
+        limiter,
+        log,
         reader: {
           readJson: (body) => {
             try {

@@ -5,12 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { CallContext, Platform } from '../../src/job/platform.ts'
 import { ABANDONED } from '../../src/pipeline/job-run.ts'
 import { youtube } from '../../src/platforms/youtube.ts'
+import { credentialsOf } from '../../src/simulator/accounts.ts'
 import { creatorIds, Population } from '../../src/simulator/creators.ts'
+import { DEFAULT_CREDENTIALS, OPEN_LIMITS } from '../../src/simulator/options.ts'
 import { createSimulator } from '../../src/simulator/simulator.ts'
 import { serve, until } from '../fetch/local.ts'
-import { YoutubeBench } from './youtube-bench.ts'
+import { type YoutubeBench, youtubeAt } from './youtube-bench.ts'
 
-const WIDE = { limit: 1_000, windowMs: 1_000 }
 const SEED = 3
 
 test('500 jobs whose permits are scarce share calls of 50 ids, and each gets its own creator', async (t) => {
@@ -19,7 +20,7 @@ test('500 jobs whose permits are scarce share calls of 50 ids, and each gets its
   const simulator = createSimulator({ seed: SEED, creators: 1_000, latencyMs: 5, jitterMs: 0, limits })
   t.after(() => simulator.stop())
   const { port } = await simulator.start()
-  const bench = new YoutubeBench(t, `http://127.0.0.1:${port}/youtube`, scarce)
+  const bench = await youtubeAt(t, `http://127.0.0.1:${port}/youtube`, { channel: scarce })
   const options = { creators: 1_000 }
   const missing = new Set(creatorIds('youtube', SEED, 5, { ...options, fate: 'missing' }))
   const ids = [...creatorIds('youtube', SEED, 495, options), ...missing]
@@ -53,7 +54,7 @@ test('while permits are plentiful a job waits for no other', async (t) => {
   const simulator = createSimulator({ seed: SEED, creators: 100, latencyMs: 0, jitterMs: 0 })
   t.after(() => simulator.stop())
   const { port } = await simulator.start()
-  const bench = new YoutubeBench(t, `http://127.0.0.1:${port}/youtube`, WIDE)
+  const bench = await youtubeAt(t, `http://127.0.0.1:${port}/youtube`)
   for (const id of creatorIds('youtube', SEED, 5, { creators: 100 })) await bench.run(id)
   assert.equal(simulator.report().arrivals, 5)
 })
@@ -83,7 +84,7 @@ async function scripted(
     response.end(JSON.stringify(status === 200 ? { items } : status === 403 ? { error } : {}))
   }
   const { origin } = await serve(t, listener)
-  return { bench: new YoutubeBench(t, origin, WIDE), asked }
+  return { bench: await youtubeAt(t, origin), asked }
 }
 
 /** `attempts`: what jobs have behind them, by their place. */
@@ -149,13 +150,13 @@ test('more ids than one call takes become several, and what is no id is the jobâ
         data: [...(await getMany('channel', ids)).keys()],
       }),
     }
-    return new YoutubeBench(t, origin, WIDE, { ...youtube, jobs: { profile } } as Platform)
+    return youtubeAt(t, origin, { platform: { ...youtube, jobs: { profile } } as Platform })
   }
-  const { outcome } = await asking([...many, '7', '8']).run(IDS[0]!)
+  const { outcome } = await (await asking([...many, '7', '8'])).run(IDS[0]!)
   assert.ok(typeof outcome === 'object' && outcome.status === 'done')
   assert.deepEqual(outcome.harvest.data, many)
   assert.deepEqual(asked, [50, 50, 20])
-  const wrong = (await asking(['1,2']).run(IDS[0]!)).outcome
+  const wrong = (await (await asking(['1,2'])).run(IDS[0]!)).outcome
   assert.ok(typeof wrong === 'object' && wrong.status === 'dead' && wrong.reason === 'invalid_params')
   assert.match(wrong.message, /found the id "1,2", expected one without commas/)
 })
@@ -186,7 +187,7 @@ test('a call under way goes on while one of its jobs needs it, and is cut off wh
     response.on('close', () => cutOff++)
     if (arrived.length > 1) response.end(JSON.stringify({ items: [channel(IDS[2]!)] }))
   })
-  const bench = new YoutubeBench(t, origin, WIDE)
+  const bench = await youtubeAt(t, origin)
   const [one, other] = [new AbortController(), new AbortController()]
   const jobs = [bench.run(IDS[0]!, { signal: one.signal }), bench.run(IDS[1]!, { signal: other.signal })]
   await until(() => arrived.length === 1)
@@ -198,6 +199,33 @@ test('a call under way goes on while one of its jobs needs it, and is cut off wh
   assert.equal((await jobs[1]!).outcome, ABANDONED)
   await until(() => cutOff === 2)
   assert.deepEqual(arrived, [`${IDS[0]},${IDS[1]}`, IDS[2]])
+})
+
+test('a shared call that one credentialâ€™s quota refuses is made with another, once for all', async (t) => {
+  const limits = { ...OPEN_LIMITS, dailyQuota: { youtube: 1 } }
+  const simulator = createSimulator({
+    seed: SEED,
+    creators: 100,
+    latencyMs: 0,
+    jitterMs: 0,
+    accounts: 2,
+    limits,
+  })
+  t.after(() => simulator.stop())
+  const { port } = await simulator.start()
+  const credentials = ['first', 'second'].map((name, at) => ({
+    name,
+    value: credentialsOf(DEFAULT_CREDENTIALS, at + 1).youtube,
+  }))
+  const bench = await youtubeAt(t, `http://127.0.0.1:${port}/youtube`, { credentials })
+  const ids = creatorIds('youtube', SEED, 41, { creators: 100 })
+  assert.equal(statusOf(await bench.run(ids[40]!)), 'done')
+  // The first call went with one of them; whichever the next one takes, one of its two answers.
+  const ends = await Promise.all(ids.slice(0, 40).map((id) => bench.run(id)))
+  assert.ok(ends.every((end) => statusOf(end) === 'done'))
+  const report = simulator.report()
+  assert.ok(report.arrivals <= 3, `${report.arrivals} calls`)
+  assert.equal(report.violations, 0)
 })
 
 test('a daemon that drains sends away whoever waits in a shared call', async (t) => {

@@ -162,7 +162,7 @@ test('a throttle lasts as long as the usage header says, in minutes', () => {
     reason: 'rate_limited',
     message: 'Instagram: m (code 4)',
     retryAfterMs: 19 * 60_000,
-    scope: 'platform',
+    scope: 'credential',
   })
   const unreadable = jsonReply('user_profile', 403, graphError(613), { 'x-business-use-case-usage': '{' })
   const throttle = instagram.throttled?.(unreadable)

@@ -195,7 +195,7 @@ test('a spent day lasts until midnight Pacific and is not forbidden', () => {
   const throttle = youtube.throttled?.(reply)
   assert.equal(throttle?.reason, 'quota_exhausted')
   assert.equal(throttle?.retryAfterMs, 60 * 60 * 1000)
-  assert.equal(throttle?.scope, 'platform')
+  assert.equal(throttle?.scope, 'credential')
   assert.ok(throttle?.message.includes('exceeded your quota.'))
 })
 

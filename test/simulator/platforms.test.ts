@@ -251,9 +251,9 @@ test('over a limit, each platform says slow down in its own way, and for how lon
   const channel = () => context.youtube.get('channel', { query: { id: ids('youtube', 1)[0]! } })
   await channel()
   await channel()
-  await assert.rejects(channel(), slow('platform', 10_000))
+  await assert.rejects(channel(), slow('credential', 10_000))
   clock += 1000
-  await assert.rejects(channel(), slow('platform', 9000))
+  await assert.rejects(channel(), slow('credential', 9000))
   clock += 9000
   await channel()
 

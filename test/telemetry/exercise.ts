@@ -16,6 +16,7 @@ const LABELS: Readonly<Record<string, string>> = {
   table: 'points',
   service: 'clickhouse',
   stat: 'p99',
+  credential: 'main',
 }
 
 /** Of labels whose values depend on the metric. */
