@@ -75,6 +75,19 @@ export function limits(dashboard: DashboardBuilder): void {
     )
     .withPanel(
       lines({
+        title: 'Ids a call, where jobs share calls',
+        queries: [
+          [
+            `sum by (platform, endpoint) (${rate(`millrace_batch_ids_sum{${P}}`)}) / sum by (platform, endpoint) (${rate(`millrace_batch_ids_count{${P}}`)})`,
+            '{{platform}}/{{endpoint}}',
+          ],
+        ],
+        unit: 'short',
+        span: 8,
+      }),
+    )
+    .withPanel(
+      lines({
         title: 'The limiter itself',
         queries: [
           [quantile(0.99, 'limiter_call_duration_seconds', I, ''), 'p99 of a call'],

@@ -11,6 +11,8 @@ export interface Plan {
   readonly jobType: string
   /** Of one job, by endpoint. */
   readonly calls: Readonly<Record<string, number>>
+  /** Endpoints among them whose calls jobs may share. */
+  readonly shared: readonly string[]
   readonly creators: number
   readonly everyMs: number
   readonly latencyMs: number
@@ -45,13 +47,14 @@ export function planTable(plan: Plan): string {
 
 /** One platform for programs: the terms are those of limiter/capacity. */
 export function planReport(plan: Plan): object {
-  const { platform, jobType, calls, creators, everyMs, latencyMs, capacity } = plan
+  const { platform, jobType, calls, shared, creators, everyMs, latencyMs, capacity } = plan
   const asked = { platform, jobType, creators, everyMs, latencyMs }
   if (capacity === undefined) return { ...asked, calls: null, fits: null, problem: undeclared(plan) }
   const { requests, fits, creatorsMax, everyMsMin, decisive, slowest } = capacity
   return {
     ...asked,
     calls,
+    shared,
     requests,
     fits,
     load: decisive.load,
@@ -73,6 +76,12 @@ export function planReport(plan: Plan): object {
 export function footnotes(plans: readonly Plan[], share: number | undefined): string {
   const [first] = plans
   const lines = ['Not counted: retries, and calls for an authorisation, such as a token every two hours.']
+  const shared = plans.flatMap(({ platform, shared }) => shared.map((endpoint) => `${platform}/${endpoint}`))
+  if (shared.length > 0) {
+    lines.push(
+      `Counted in full, so this is the most that is needed: calls that jobs share while they wait for them (${shared.join(', ')}).`,
+    )
+  }
   const shortest = plans
     .flatMap(({ capacity }) => capacity?.levels ?? [])
     .flatMap(({ level }) => (level.kind === 'window' ? [level.limit] : []))

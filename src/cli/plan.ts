@@ -44,9 +44,10 @@ export async function plan(config: Config, options: PlanOptions, terminal: Termi
     periodMs: everyMs,
     calls: chosen.flatMap(callsOf),
   })
-  const plans = chosen.map(({ platform: { name }, jobType, calls = {} }): Plan => {
+  const plans = chosen.map(({ platform: { name, endpoints }, jobType, calls = {} }): Plan => {
+    const shared = Object.keys(calls).filter((endpoint) => endpoints[endpoint]?.batch !== undefined)
     const capacity = capacities.find(({ platform }) => platform === name)
-    return { platform: name, jobType, calls, creators, everyMs, latencyMs, limits, capacity }
+    return { platform: name, jobType, calls, shared, creators, everyMs, latencyMs, limits, capacity }
   })
 
   if (options.json) {

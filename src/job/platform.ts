@@ -14,9 +14,26 @@ export interface Endpoint<Response extends z.ZodType = z.ZodType> {
   readonly response: Response
   /** False for the call that fetches the authorisation itself. Default true. */
   readonly authorised?: boolean
+  /** It answers for many ids at once: `getMany` may be used, and jobs that wait at the same time share its calls. */
+  readonly batch?: Batching
 }
 
 export type Endpoints = Readonly<Record<string, Endpoint>>
+
+/**
+ * How an endpoint is asked for many ids, and where they stand in its reply. `items` and `id` are names of fields, nested ones joined
+ * by dots (`data.users`); a reply of another shape is brought into this one by a `transform` of the endpoint's schema.
+ */
+export interface Batching {
+  /** The parameter of the query that takes the ids, joined by commas. */
+  readonly query: string
+  /** The most ids of one call. */
+  readonly max: number
+  /** The list in a reply, as the schema gives it; in any order, without those that were not found. */
+  readonly items: string
+  /** In an item, its id as it was asked for: a text or a number. */
+  readonly id: string
+}
 
 /** A reply as adapters judge it. */
 export interface JsonReply {
@@ -64,10 +81,46 @@ export interface CallOptions {
 
 export type ResponseOf<E extends Endpoints, K extends keyof E> = z.output<E[K]['response']>
 
+/** Names of the endpoints that answer for many ids at once. */
+export type BatchedOf<E extends Endpoints> = {
+  [K in keyof E & string]: E[K] extends { readonly batch: Batching } ? K : never
+}[keyof E & string]
+
+/** One item of a batched endpoint's reply; `never` when its `batch.items` names no list. */
+export type ItemOf<E extends Endpoints, K extends keyof E> = E[K] extends {
+  readonly batch: { readonly items: infer Path extends string }
+}
+  ? At<ResponseOf<E, K>, Path> extends infer List
+    ? NonNullable<List> extends readonly (infer Item)[]
+      ? Item
+      : never
+    : never
+  : never
+
+/** What stands in `T` at a path of names joined by dots. */
+type At<T, Path extends string> = Path extends keyof T
+  ? T[Path]
+  : Path extends `${infer Head}.${infer Rest}`
+    ? Head extends keyof T
+      ? At<NonNullable<T[Head]>, Rest>
+      : never
+    : never
+
 /** What an adapter's code may use. Each call waits for its permit, retries nothing by itself, and returns checked data. */
 export interface CallContext<E extends Endpoints = Endpoints> {
   /** Throws AttemptError when the call did not succeed; let it pass through. */
   get<K extends keyof E & string>(endpoint: K, options?: CallOptions): Promise<ResponseOf<E, K>>
+  /**
+   * Asks an endpoint that has `batch` for many ids, as few calls as that takes, one after the other. Jobs that ask it at the same time,
+   * with otherwise the same options, share calls until these have their permits: nobody waits longer for that. Resolves with what was
+   * found, by id, in the order asked; who is not found is missing. Other jobs may have been given the same items: leave them as they
+   * are. Throws as `get` does; `invalid_params` for an id that is empty or has a comma in it.
+   */
+  getMany<K extends BatchedOf<E>>(
+    endpoint: K,
+    ids: readonly string[],
+    options?: CallOptions,
+  ): Promise<ReadonlyMap<string, ItemOf<E, K>>>
   /**
    * Pages of a call, each under a permit of its own. `next` reads the following page's options from a page, or from the headers that
    * it came with (`linkQuery` reads `Link`), or undefined at the end. Stops at `pagesMax` (default 50) and at options that repeat.
@@ -89,7 +142,10 @@ export type TypedJob<Params> = Omit<Job, 'params'> & { readonly params: Params }
 export interface JobType<Params extends z.ZodType = z.ZodType, E extends Endpoints = Endpoints> {
   /** Checks `params`; an issue makes the job a dead letter, `invalid_params`. */
   readonly params: Params
-  /** Calls of one job by endpoint, as a rule; for planning. Retries and calls for the authorisation are not among them. */
+  /**
+   * Calls of one job by endpoint, as a rule; for planning. Retries and calls for the authorisation are not among them. A call that jobs
+   * may share counts as if each made its own: how many share one depends on what waits, so this is the most they need.
+   */
   readonly calls?: Readonly<Record<string, number>>
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }

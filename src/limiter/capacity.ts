@@ -17,7 +17,7 @@ export interface PlannedCall {
   readonly credential?: string | undefined
   /** Units that one call costs. */
   readonly cost: number
-  /** Of one creator in one period; may be a fraction. */
+  /** Of one creator in one period; may be a fraction. Calls that jobs share are counted in full: an upper bound. */
   readonly calls: number
 }
 

@@ -98,6 +98,8 @@ function contextOf(upstream: Upstream, errand: Errand): CallContext {
   return {
     // definePlatform has tied each endpoint's name to its response's type; here all of them pass through one door.
     get: get as CallContext['get'],
+    getMany: ((endpoint: string, ids: readonly string[], options?: CallOptions) =>
+      upstream.getMany(errand, endpoint, ids, options)) as CallContext['getMany'],
     async *paginate(endpoint, options, next, limits) {
       const seen = new Set<string>()
       let turn: CallOptions | undefined = options

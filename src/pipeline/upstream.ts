@@ -3,13 +3,14 @@ import { AttemptError } from '../job/errors.ts'
 import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
 import type { Limiter, LimitTarget, Permit } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
-import { sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AdviceRelay } from './advice-relay.ts'
+import { Batches } from './batches.ts'
 import { Credentials } from './credentials.ts'
 import type { Errand } from './errand.ts'
 import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
+import { Pause } from './pause.ts'
 import type { PermitDesk } from './permit-desk.ts'
 import { judge, type RetryPolicy, type Verdict } from './retry-policy.ts'
 
@@ -52,6 +53,7 @@ export class Upstream {
   readonly #origin: string
   readonly #minIntervalsMs: ReadonlyMap<string, number>
   readonly #ports: UpstreamPorts
+  readonly #batches: Batches
   /** Whom calls are made as. */
   readonly credentials: Credentials
 
@@ -78,6 +80,10 @@ export class Upstream {
       },
       ports,
     )
+    this.#batches = new Batches({
+      send: (errand, name, call) => this.#once(errand, name, call),
+      onSent: (endpoint, ids) => ports.metrics.batch_ids.observe({ platform: platform.name, endpoint }, ids),
+    })
   }
 
   /** For how long a creator counts as scraped by a job of this type, ms; 0: not at all. */
@@ -89,7 +95,57 @@ export class Upstream {
    * Calls an endpoint until it answers, or throws AttemptError when the job has to wait longer or is given up. `credential` is the
    * one that the call has to be made with; without it the one with most room is taken.
    */
-  async call(errand: Errand, name: string, options: CallOptions = {}, credential?: string): Promise<Answer> {
+  call(errand: Errand, name: string, options: CallOptions = {}, credential?: string): Promise<Answer> {
+    return this.#untilDone(errand, () => this.#once(errand, name, options, credential))
+  }
+
+  /**
+   * Asks a batched endpoint for ids, in calls that other jobs may share, and resolves with what was found, in the order asked. Throws
+   * as `call` does.
+   */
+  async getMany(
+    errand: Errand,
+    name: string,
+    ids: readonly string[],
+    options: CallOptions = {},
+  ): Promise<ReadonlyMap<string, unknown>> {
+    const batch = this.platform.endpoints[name]?.batch
+    if (batch === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name} with batch`)
+    const asked = [...new Set(ids)]
+    const wrong = asked.find((id) => id === '' || id.includes(','))
+    if (wrong !== undefined) {
+      const found = JSON.stringify(wrong)
+      throw new AttemptError('invalid_params', `${name}: found the id ${found}, expected one without commas`)
+    }
+    const all: [string, unknown][] = []
+    for (let first = 0; first < asked.length; first += batch.max) {
+      const some = asked.slice(first, first + batch.max)
+      const call = { endpoint: name, batch, options }
+      all.push(...(await this.#untilDone(errand, () => this.#batches.join(errand, call, some))))
+    }
+    return new Map(all)
+  }
+
+  /** Repeats what failed as long as the job's tally allows it, with pauses. */
+  async #untilDone<Done>(errand: Errand, attempt: () => Promise<Done>): Promise<Done> {
+    for (;;) {
+      errand.standing.waits()
+      try {
+        return await attempt()
+      } catch (error) {
+        if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
+        const { metrics, retry } = this.#ports
+        const verdict = judge(error, errand.tally, retry, Math.random)
+        if (verdict.next !== 'again') throw new JudgedError(error, verdict)
+        metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
+        errand.standing.waits()
+        await pauseAfter(error).wait(verdict.delayMs, errand.signal)
+      }
+    }
+  }
+
+  /** One attempt; what is held against nobody is repeated at once. `options` may be a function: it is asked under the permit. */
+  async #once(errand: Errand, name: string, options: LateOptions, credential?: string): Promise<Answer> {
     const endpoint = this.platform.endpoints[name]
     if (endpoint === undefined) throw new TypeError(`${this.platform.name} has no endpoint ${name}`)
     const { credentials } = this
@@ -100,14 +156,7 @@ export class Upstream {
           credential === undefined && credentials.isTrialDue ? await credentials.trial(errand) : undefined
         return await this.#attempt(errand, name, endpoint, options, credential ?? trial)
       } catch (error) {
-        if (this.#ports.isLate(error) || error === ANOTHER) continue
-        if (!(error instanceof AttemptError) || error instanceof JudgedError) throw error
-        const { metrics, retry } = this.#ports
-        const verdict = judge(error, errand.tally, retry, Math.random)
-        if (verdict.next !== 'again') throw new JudgedError(error, verdict)
-        metrics.retries_total.inc({ platform: this.platform.name, reason: error.reason })
-        errand.standing.waits()
-        await sleep(verdict.delayMs, errand.signal)
+        if (!this.#ports.isLate(error) && error !== ANOTHER) throw error
       }
     }
   }
@@ -116,7 +165,7 @@ export class Upstream {
     errand: Errand,
     name: string,
     endpoint: Endpoint,
-    options: CallOptions,
+    options: LateOptions,
     credential: string | undefined,
   ): Promise<Answer> {
     const { desk, fetcher, reader } = this.#ports
@@ -142,16 +191,18 @@ export class Upstream {
       signal: errand.signal,
     })
     const authorisation = authorised ? this.#authorisationFor(permit) : {}
+    // First of all: who comes along in a shared call is to be counted with it.
+    const late = typeof options === 'function' ? options() : options
     errand.standing.moves()
     let reply: Reply
     errand.calls++
     try {
-      const sending = fetcher.fetch(this.#request(endpoint, options, authorisation), permit, {
+      // In the same turn as the engine counts it, and also when there is no request to be made of the options.
+      desk.sent(permit)
+      reply = await fetcher.fetch(this.#request(endpoint, late, authorisation), permit, {
         signal: errand.signal,
         onArrived: () => desk.arrived(permit),
       })
-      desk.sent(permit)
-      reply = await sending
     } finally {
       desk.roomMade(this.platform.name)
     }
@@ -283,6 +334,21 @@ const ANOTHER = Symbol('another attempt')
 
 function nameOf({ credential }: Permit): string {
   return credential ?? MAIN_CREDENTIAL
+}
+
+/** Options that are known before there is a permit, or not until then. */
+type LateOptions = CallOptions | (() => CallOptions)
+
+/** By the failure that they follow: jobs that shared a call share its error. */
+const pauses = new WeakMap<AttemptError, Pause>()
+
+function pauseAfter(error: AttemptError): Pause {
+  let pause = pauses.get(error)
+  if (pause === undefined) {
+    pause = new Pause()
+    pauses.set(error, pause)
+  }
+  return pause
 }
 
 /** An attempt's error with what follows from it, on its way through the adapter's code to the one who runs the job. */

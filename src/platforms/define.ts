@@ -49,7 +49,7 @@ export interface DefinedJob<E extends Endpoints, Params extends z.ZodType> {
   readonly params: Params
   /**
    * Calls of one job by endpoint, as a rule, with `params` left at their defaults: what `millrace plan` reckons with. Retries and
-   * what `authorise` calls now and then are left out.
+   * what `authorise` calls now and then are left out. Calls that jobs may share (`getMany`) count in full: what is planned is enough.
    */
   readonly calls?: { readonly [Endpoint in keyof NoInfer<E> & string]?: number }
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
@@ -67,8 +67,8 @@ export type DefinedPlatform<E extends Endpoints, C extends z.ZodType, J extends 
   Pick<PlatformDefinition<E, C, J>, 'endpoints' | 'credentials' | 'jobs'>
 
 /**
- * Defines a platform: returns its argument, checked and frozen. Endpoint names and response types flow into `get` and
- * `paginate`; the `params` schema of each job type flows into its `run`. Throws MillraceError `PLATFORM_INVALID` (kind
+ * Defines a platform: returns its argument, checked and frozen. Endpoint names and response types flow into `get`, `getMany`
+ * and `paginate`; the `params` schema of each job type flows into its `run`. Throws MillraceError `PLATFORM_INVALID` (kind
  * `usage`) that names everything that is wrong.
  */
 export function definePlatform<
@@ -89,6 +89,8 @@ const WORD = /^[a-z][a-z0-9_]{0,63}$/
 const WORD_MEANT = 'a lower-case word (letters, digits, _; at most 64)'
 /** More calls than this for one job are a typing error. */
 const CALLS_MAX = 1e6
+/** Of one call: so many ids still fit into an address. */
+const IDS_MAX = 200
 
 /**
  * Everything that is wrong with a definition, one sentence each; empty when it is one. Takes anything, because a user's module
@@ -127,7 +129,7 @@ function problemsOfEndpoints(endpoints: unknown): string[] {
     if (!WORD.test(name)) return [`${at}: expected ${WORD_MEANT} as its name`]
     if (!isObject(endpoint)) return [`${at}: found ${shown(endpoint)}, expected { path, response }`]
     const problems: string[] = []
-    const { path, method, cost, response } = endpoint
+    const { path, method, cost, response, batch } = endpoint
     if (typeof path !== 'string' || !path.startsWith('/')) {
       problems.push(`${at}.path ${shown(path)}: expected a path that starts with /`)
     } else if (/[?#\s]/.test(path)) {
@@ -142,8 +144,28 @@ function problemsOfEndpoints(endpoints: unknown): string[] {
       problems.push(`${at}.cost ${shown(cost)}: expected a whole number of units, 1 or more`)
     }
     if (!isSchema(response)) problems.push(`${at}.response: expected a zod schema of the reply`)
+    if (batch !== undefined) problems.push(...problemsOfBatch(batch, `${at}.batch`))
     return problems
   })
+}
+
+function problemsOfBatch(batch: unknown, at: string): string[] {
+  if (!isObject(batch)) return [`${at}: found ${shown(batch)}, expected { query, max, items, id }`]
+  const { max } = batch
+  const isCount = Number.isInteger(max) && (max as number) >= 2 && (max as number) <= IDS_MAX
+  const names = {
+    query: 'the parameter that takes the ids',
+    items: 'the list in a reply',
+    id: "an item's id",
+  }
+  return [
+    ...(isCount ? [] : [`${at}.max ${shown(max)}: expected the most ids of one call, 2 to ${IDS_MAX}`]),
+    ...Object.entries(names).flatMap(([key, meant]) => {
+      const name = batch[key]
+      const isName = typeof name === 'string' && name !== ''
+      return isName ? [] : [`${at}.${key} ${shown(name)}: expected the name of ${meant}`]
+    }),
+  ]
 }
 
 function problemsOfJobs(jobs: unknown, endpoints: readonly string[]): string[] {

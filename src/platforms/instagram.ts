@@ -2,8 +2,10 @@
  * Instagram Graph API with Facebook login, business discovery, v26.0 (since 29 July 2026; the version before it ends two years
  * after that). Read November 2026, below https://developers.facebook.com/docs:
  * instagram-platform/instagram-graph-api/reference/ig-user/business_discovery, …/ig-user, …/ig-media and …/error-codes;
- * graph-api/guides/error-handling, graph-api/overview/rate-limiting and graph-api/changelog/versions. One professional account of ours asks about other professional accounts by username, with nested
- * fields and cursors. Personal, private and age-gated accounts cannot be told from ones that do not exist.
+ * graph-api/guides/error-handling, graph-api/overview/rate-limiting and graph-api/changelog/versions. One professional account of
+ * ours asks about other professional accounts by username, with nested fields and cursors. Personal, private and age-gated accounts
+ * cannot be told from ones that do not exist. No call is shared by jobs: it takes one username, and of the Graph API's batch requests
+ * each part counts as a call of its own.
  */
 import { z } from 'zod'
 import { AttemptError } from '../job/errors.ts'

@@ -3,7 +3,9 @@
  * research-api-specs-query-videos, research-api-faq, client-access-token-management, tiktok-api-v2-error-handling. A client token
  * lives two hours. Every reply has an `error` object, also with status 200, where its code is `ok`. 1,000 requests a day, of all
  * endpoints together, until 00:00 UTC; 100 videos a request at most. Videos are found by a query over at most 30 days, newest
- * first; a page may hold fewer than asked for and not be the last.
+ * first; a page may hold fewer than asked for and not be the last. No call is shared by jobs: user info takes one username, and
+ * although a query may name several (`IN`), its pages and its cursor are those of all of them together, so one who publishes a lot
+ * would push the others' videos off the page.
  */
 import { z } from 'zod'
 import type { CallContext, CallOptions, JsonReply, Refusal, Throttle } from '../job/platform.ts'

@@ -120,6 +120,8 @@ function pad(value: number, length: number): string {
 export interface CreatorIdsOptions {
   /** Which creators; default `public`. */
   readonly fate?: Fate
+  /** Handles on YouTube too: jobs for them make a call each, where those for channel ids share calls. Default false. */
+  readonly handles?: boolean
   /** What the simulator was started with; defaults are its defaults. */
   readonly creators?: number
   readonly missingShare?: number
@@ -136,13 +138,21 @@ export function creatorIds(
   count: number,
   options: CreatorIdsOptions = {},
 ): string[] {
-  const { fate = 'public', creators = CREATORS_MAX, missingShare = 0.01, privateShare = 0.01 } = options
+  const {
+    fate = 'public',
+    handles = false,
+    creators = CREATORS_MAX,
+    missingShare = 0.01,
+    privateShare = 0.01,
+  } = options
   const population = new Population({ seed, count: creators, missingShare, privateShare })
   const ids: string[] = []
   // Behind the last creator there are only missing ones.
   for (let index = 0; ids.length < count && index < CREATORS_MAX; index += 1) {
     if (population.fate(platform, index) !== fate) continue
-    ids.push(platform === 'youtube' ? population.channelId(index) : population.handle(platform, index))
+    const handle = population.handle(platform, index)
+    if (platform !== 'youtube') ids.push(handle)
+    else ids.push(handles ? `@${handle}` : population.channelId(index))
   }
   return ids
 }

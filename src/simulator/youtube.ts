@@ -16,20 +16,24 @@ const ENDPOINTS: Readonly<Record<string, string>> = {
   '/youtube/v3/videos': 'videos',
 }
 
+/** Of one call. */
+const IDS_MAX = 50
+
 /** Plays YouTube Data API v3. Subscriber counts are not rounded to three digits as the real ones are, so that growth can be seen. */
 export function playYoutube(world: World): Player {
   const { population, growth } = world
   const answers: Readonly<Record<string, (request: PlayedRequest) => PlayedReply>> = {
     channel: (request) => {
       const { query } = request
-      const ids = query.get('id')?.split(',') ?? [
-        (query.get('forHandle') ?? '').replace(/^@/, '').toLowerCase(),
-      ]
+      const ids = idsOf(query) ?? [(query.get('forHandle') ?? '').replace(/^@/, '').toLowerCase()]
+      if (ids.length > IDS_MAX) return tooManyIds()
+      // The strictest reading of the reference: it says 5 by default, and not that a list of ids is an exception.
+      const size = Math.min(IDS_MAX, Math.max(0, Number(query.get('maxResults') ?? 5) || 0))
       const items = ids.flatMap((id) => {
         const found = population.find('youtube', id)
         return found === undefined ? [] : [channel(found.index, found.fate === 'private', request)]
       })
-      return list('channelList', items, 5)
+      return list('channelList', items.slice(0, size), size, { totalResults: items.length })
     },
     playlist_items: (request) => {
       const playlistId = request.query.get('playlistId') ?? ''
@@ -45,14 +49,20 @@ export function playYoutube(world: World): Player {
       return uploads(found.index, request)
     },
     videos: (request) => {
-      const ids = request.query.get('id')?.split(',') ?? []
-      if (ids.length > 50) return error(400, 'Too many ids.', 'youtube.parameter', 'invalidFilters')
+      const ids = idsOf(request.query) ?? []
+      if (ids.length > IDS_MAX) return tooManyIds()
       const items = ids.flatMap((id) => {
         const post = population.postOf('youtube', id)
         return post === undefined ? [] : video(post.index, post.n, request)
       })
       return list('videoList', items, items.length)
     },
+  }
+
+  /** Each once, and not in the order asked: none is promised. */
+  function idsOf(query: URLSearchParams): string[] | undefined {
+    const ids = query.get('id')?.split(',')
+    return ids && [...new Set(ids)].reverse()
   }
 
   function channel(index: number, hidden: boolean, request: PlayedRequest) {
@@ -203,6 +213,10 @@ export function playYoutube(world: World): Player {
     failure: () => error(503, 'Backend Error', 'global', 'backendError'),
     errorBody: () => error(500, 'Internal error encountered.', 'global', 'backendError').body,
   }
+}
+
+function tooManyIds(): PlayedReply {
+  return error(400, 'Too many ids.', 'youtube.parameter', 'invalidFilters')
 }
 
 function keyOf({ query, headers }: Pick<PlayedRequest, 'query' | 'headers'>): string | undefined {

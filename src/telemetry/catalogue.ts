@@ -147,6 +147,14 @@ export const CATALOGUE = {
     buckets: SECONDS_LONG,
     look: 'jobs are slow: waiting here is the limits, not a fault.',
   },
+  batch_ids: {
+    type: 'histogram',
+    help: 'Ids asked for in one call, of endpoints that answer for many at once.',
+    unit: 'count',
+    labels: ['platform', 'endpoint'],
+    buckets: [1, 2, 5, 10, 20, 30, 40, 50, 100, 200],
+    look: 'a quota is spent early: calls that wait are shared, so they should be full.',
+  },
   limit_utilisation_ratio: {
     type: 'gauge',
     help: 'Share of what a level allows that was granted over the last minute, by all daemons together.',

@@ -162,7 +162,14 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   )
 
   const every = { malformedEvery: 50, missingEvery: 40, picturesEvery: 40 }
-  const sent = realJobs({ run: id, jobs: options.jobs, seed: world.seed, creators: world.creators, ...every })
+  const sent = realJobs({
+    run: id,
+    jobs: options.jobs,
+    seed: world.seed,
+    creators: world.creators,
+    handles: true,
+    ...every,
+  })
   const topic = `${id}.jobs`
   const progress = ends.use(new Progress(kafka.address, `${id}.results`, PARTITIONS))
   let published = 0

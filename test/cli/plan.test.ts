@@ -107,6 +107,10 @@ test('a part of a period may use a part of a quota, and a round waits for new pe
     daily.stdout,
     /need 30,000 calls; quota:youtube\/main decides: 10,000 units a day \(America\/Los_Angeles\) → one round takes at least 2d 0h, does not fit \(load 300\.0%\): 3,333 would, or 10,000 every 3d 0h/,
   )
+  assert.match(
+    daily.stdout,
+    /^Counted in full, so this is the most that is needed: calls that jobs share .*\(youtube\/channel, youtube\/videos\)\.$/m,
+  )
 })
 
 test('prints one JSON object for each platform', async (t) => {
@@ -118,10 +122,10 @@ test('prints one JSON object for each platform', async (t) => {
   assert.equal(code, 1)
   const [instagram, ...others] = objects(stdout)
   assert.deepEqual(
-    others.map(({ platform, fits }) => [platform, fits]),
+    others.map(({ platform, fits, shared }) => [platform, fits, shared]),
     [
-      ['tiktok', true],
-      ['youtube', true],
+      ['tiktok', true, []],
+      ['youtube', true, ['channel', 'videos']],
     ],
   )
   const { levels, load, roundMs, everyMsMin, ...rest } = instagram!
@@ -132,6 +136,7 @@ test('prints one JSON object for each platform', async (t) => {
     everyMs: 3_600_000,
     latencyMs: 1,
     calls: { user_media: 3 },
+    shared: [],
     requests: 1_800,
     fits: false,
     decisive: 'endpoint:instagram/user_media',

@@ -86,7 +86,7 @@ test('a daemon that is told to stop under full load drains within its deadline, 
   )
   const daemon = async () => (await start(['run'], /"admin":"(http:[^"]+)","msg":"millrace is running"/)).one
   const first = await daemon()
-  const jobs = creatorIds('youtube', SEED, JOBS, { fate: 'public', creators: 10_000 }).map(
+  const jobs = creatorIds('youtube', SEED, JOBS, { handles: true, creators: 10_000 }).map(
     (creator_id, index) => ({
       key: creator_id,
       value: JSON.stringify({

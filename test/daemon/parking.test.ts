@@ -102,7 +102,7 @@ test('a platform that is blocked holds up no other on the same partitions, and i
   const creators = new Map(
     PLATFORMS.map((platform) => [
       platform,
-      creatorIds(platform, SEED, JOBS_EACH, { fate: 'public', creators: 10_000 }),
+      creatorIds(platform, SEED, JOBS_EACH, { handles: true, creators: 10_000 }),
     ]),
   )
   const jobs = Array.from({ length: 2 * JOBS_EACH }, (_, index) => {

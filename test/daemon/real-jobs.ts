@@ -23,13 +23,15 @@ export interface RealJobsOptions {
   readonly malformedEvery: number
   readonly missingEvery: number
   readonly picturesEvery: number
+  /** Of YouTube too, so that every job makes its own calls. Default false. */
+  readonly handles?: boolean
 }
 
 /** Jobs on the three platforms in turn, each for a creator of its own, so that rows can be counted by jobs. */
 export function realJobs(options: RealJobsOptions): Sent[] {
-  const { run, jobs, seed, creators, malformedEvery, missingEvery, picturesEvery } = options
+  const { run, jobs, seed, creators, handles = false, malformedEvery, missingEvery, picturesEvery } = options
   const of = (platform: Played, fate: Fate, count: number) =>
-    creatorIds(platform, seed, count, { fate, creators })
+    creatorIds(platform, seed, count, { fate, handles, creators })
   const known = new Map(PLAYED.map((platform) => [platform, of(platform, 'public', jobs)]))
   const missing = new Map(
     PLAYED.map((platform) => [platform, of(platform, 'missing', Math.ceil(jobs / missingEvery))]),

@@ -46,7 +46,7 @@ function jobsOf(daemon: number): string {
   const creators = new Map(
     PLAYED.map((platform) => [
       platform,
-      creatorIds(platform, SEED, JOBS_EACH, { fate: 'public', creators: 10_000 }),
+      creatorIds(platform, SEED, JOBS_EACH, { handles: true, creators: 10_000 }),
     ]),
   )
   return Array.from({ length: JOBS_EACH }, (_, index) => {

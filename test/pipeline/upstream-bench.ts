@@ -27,6 +27,8 @@ export const OPEN_PLAN: LimitPlan = {
   grantTimeoutMs: 10_000,
 }
 
+export const RETRY = { attemptsMax: 3, baseMs: 20, ceilingMs: 100, inPlaceMaxMs: 1_000, throttledMax: 10 }
+
 export interface BenchOptions {
   readonly origin: string
   readonly credentials: readonly Credential[]
@@ -49,6 +51,7 @@ export async function upstreamOf(t: TestContext, platform: Platform, options: Be
     useWithinMs: 1_000,
     room: () => fetcher.room(`http://${host}`),
     credentials: () => upstream.credentials,
+    sweepMs: 20,
   })
   const upstream = new Upstream(
     platform,
@@ -57,7 +60,7 @@ export async function upstreamOf(t: TestContext, platform: Platform, options: Be
       ...{ desk, fetcher, limiter, metrics, log, shelfOf },
       relay: new AdviceRelay(limiter, log),
       reader: { readJson, sampleOf, retryAfterMs, adviceOf },
-      retry: { attemptsMax: 3, baseMs: 20, ceilingMs: 100, inPlaceMaxMs: 1_000, throttledMax: 10 },
+      retry: RETRY,
       isLate: isPermitLate,
     },
   )
@@ -66,7 +69,7 @@ export async function upstreamOf(t: TestContext, platform: Platform, options: Be
     await desk.stop()
     await fetcher.stop()
   })
-  return { upstream, metrics }
+  return { upstream, desk, metrics }
 }
 
 export function errandOf(fields: Partial<Errand> = {}): Errand {

@@ -13,6 +13,7 @@ import { contextAround, jobOf } from './recorded-context.ts'
 
 /** The most calls that one job made, by endpoint. */
 async function mostCalls<E extends Endpoints>(
+  { endpoints }: { readonly endpoints: E },
   job: JobType<z.ZodType, E>,
   ids: readonly string[],
   inner: CallContext<E>,
@@ -20,7 +21,7 @@ async function mostCalls<E extends Endpoints>(
   const most: Record<string, number> = {}
   for (const id of ids) {
     const calls: Record<string, number> = {}
-    const context = contextAround<E>((endpoint: string, options?: CallOptions) => {
+    const context = contextAround(endpoints, (endpoint: string, options?: CallOptions) => {
       calls[endpoint] = (calls[endpoint] ?? 0) + 1
       return inner.get(endpoint, options)
     })
@@ -43,12 +44,18 @@ test('the jobs of the built-in platforms make the calls that they declare', asyn
   for (const type of ['full_profile_scrape', 'profile', 'media'] as const) {
     const most = {
       instagram: await mostCalls(
+        instagram,
         instagram.jobs[type],
         ids('instagram'),
         httpContext(instagram, at('instagram')),
       ),
-      tiktok: await mostCalls(tiktok.jobs[type], ids('tiktok'), httpContext(tiktok, at('tiktok'))),
-      youtube: await mostCalls(youtube.jobs[type], ids('youtube'), httpContext(youtube, at('youtube'))),
+      tiktok: await mostCalls(tiktok, tiktok.jobs[type], ids('tiktok'), httpContext(tiktok, at('tiktok'))),
+      youtube: await mostCalls(
+        youtube,
+        youtube.jobs[type],
+        ids('youtube'),
+        httpContext(youtube, at('youtube')),
+      ),
     }
     assert.deepEqual(most, {
       instagram: instagram.jobs[type].calls,

@@ -13,6 +13,13 @@ const notes = definePlatform({
   endpoints: {
     note: { path: '/notes/:id', response: z.object({ stars: z.number(), next: z.string().optional() }) },
     token: { path: '/token', method: 'POST', response: z.object({ token: z.string() }), authorised: false },
+    found: {
+      path: '/notes',
+      response: z.object({
+        data: z.object({ notes: z.array(z.object({ no: z.number(), stars: z.number() })) }),
+      }),
+      batch: { query: 'nos', max: 10, items: 'data.notes', id: 'no' },
+    },
   },
   async authorise({ key }, { get }) {
     const reply = await get('token', { form: { key: key.trim() } })
@@ -29,6 +36,13 @@ const notes = definePlatform({
           page.next ? { path: { id: page.next } } : undefined
         for await (const page of paginate('note', { path: { id: 'a' } }, next)) sum += page.stars
         return { data: sum }
+      },
+    },
+    most: {
+      params: z.object({ nos: z.array(z.string()) }),
+      async run(job, { getMany }) {
+        const notes = await getMany('found', job.params.nos, { query: { lang: 'en' } })
+        return { data: [...notes].map(([no, { stars }]) => `${no}: ${stars.toFixed(1)}`) }
       },
     },
   },
@@ -59,6 +73,25 @@ test('endpoint names, replies and params keep their types inside and outside of 
   assert.equal(typeof wrong, 'function')
 })
 
+test('items of a batched endpoint come by id, in the order asked, with their types', async () => {
+  const { context, calls } = recordedContext(notes, {
+    found: [{ data: { notes: [3, 1].map((no) => ({ no, stars: no })) } }],
+  })
+  const { most } = notes.jobs
+  const { data } = await most.run(jobOf(most, 'x', { nos: ['1', '2', '3'] }), context)
+  assert.deepEqual(data, ['1: 1.0', '3: 3.0'])
+  assert.deepEqual(calls[0]?.query, { lang: 'en', nos: '1,2,3' })
+
+  // Only the compiler looks at what follows.
+  const wrong = () => {
+    // @ts-expect-error: it answers for one at a time
+    void context.getMany('note', ['1'])
+    // @ts-expect-error: there is no such field
+    void context.getMany('found', ['1']).then((found) => found.get('1')?.moons)
+  }
+  assert.equal(typeof wrong, 'function')
+})
+
 test('names everything that is wrong with a definition at once', () => {
   const broken = {
     name: 'My Notes',
@@ -72,6 +105,8 @@ test('names everything that is wrong with a definition at once', () => {
       item: { path: '/items/:itemId', response: z.any() },
       part: { path: '/items/:v2/:', response: z.any() },
       fine: { path: '/items/:item_id.json/:part', response: z.any() },
+      many: { path: '/items', response: z.any(), batch: { query: '', max: 1, items: ['items'] } },
+      more: { path: '/items', response: z.any(), batch: 50 },
     },
     jobs: {
       stars: { params: {}, calls: { list: 0, lists: 1 } },
@@ -97,10 +132,15 @@ test('names everything that is wrong with a definition at once', () => {
         'endpoints.list.response',
         'endpoints.item.path "/items/:itemId": expected parts named in a-z and _ only, such as :user_id',
         'endpoints.part.path "/items/:v2/:": expected parts',
+        'endpoints.many.batch.query "": expected the name of the parameter that takes the ids',
+        'endpoints.many.batch.max 1: expected the most ids of one call, 2 to 200',
+        'endpoints.many.batch.items ["items"]: expected the name of the list in a reply',
+        "endpoints.many.batch.id nothing: expected the name of an item's id",
+        'endpoints.more.batch: found 50, expected { query, max, items, id }',
         'jobs.stars.params',
         'jobs.stars.run: found nothing, expected a function',
         'jobs.stars.calls.list 0: expected a number above 0',
-        'jobs.stars.calls.lists: no such endpoint; expected one of Note, list, item, part, fine',
+        'jobs.stars.calls.lists: no such endpoint; expected one of Note, list, item, part, fine, many, more',
         'jobs.moons.calls: found 3, expected the number of calls by endpoint',
       ]) {
         assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)

@@ -9,6 +9,7 @@ import type {
   Platform,
   TypedJob,
 } from '../../src/job/platform.ts'
+import { itemsOf, withIds } from '../../src/pipeline/batches.ts'
 
 /** A call that an adapter made. */
 export interface RecordedCall extends CallOptions {
@@ -48,16 +49,26 @@ export function recordedContext<E extends Endpoints>(
     headers = reply instanceof WithHeaders ? reply.headers : {}
     return platform.endpoints[endpoint]!.response.parse(reply instanceof WithHeaders ? reply.body : reply)
   }
-  return { context: contextAround(get, () => headers), calls }
+  return { context: contextAround(platform.endpoints, get, () => headers), calls }
 }
 
-/** The port around one way to call an endpoint. `headersOf` gives the headers of the newest reply, for those who page by them. */
+/** The port around one way to call an endpoint; what is batched goes in one call. `headersOf` gives the headers of the newest reply, for those who page by them. */
 export function contextAround<E extends Endpoints>(
+  endpoints: E,
   get: (endpoint: string, options?: CallOptions) => Promise<unknown>,
   headersOf: () => JsonReply['headers'] = () => ({}),
 ): CallContext<E> {
   const context: CallContext = {
     get: get as CallContext['get'],
+    getMany: (async (endpoint: string, ids: readonly string[], options: CallOptions = {}) => {
+      const batch = endpoints[endpoint]?.batch
+      assert.ok(batch !== undefined, `${endpoint} has no batch`)
+      const found = itemsOf(await get(endpoint, withIds(options, ids, batch)), batch)
+      const inOrder: ReadonlyMap<string, unknown> = new Map(
+        ids.flatMap((id) => (found.has(id) ? [[id, found.get(id)]] : [])),
+      )
+      return inOrder
+    }) as CallContext['getMany'],
     async *paginate(endpoint, options, next, limits) {
       let turn: CallOptions | undefined = options
       for (let page = 0; turn !== undefined && page < (limits?.pagesMax ?? 50); page += 1) {

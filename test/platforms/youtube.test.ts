@@ -70,7 +70,8 @@ test('a full scrape reads the channel, its newest uploads and their numbers', as
   const type = youtube.jobs.full_profile_scrape
   const harvest = await type.run(jobOf(type, CHANNEL_ID, { pictures_max: 1 }), context)
 
-  assert.deepEqual(calls[0]?.query, { part: 'snippet,statistics,contentDetails', id: CHANNEL_ID })
+  const part = 'snippet,statistics,contentDetails'
+  assert.deepEqual(calls[0]?.query, { part, maxResults: 50, id: CHANNEL_ID })
   assert.equal(calls[1]?.query?.playlistId, 'UU_x5XG1OV2P6uZZ5FSM9Ttw')
   assert.equal(calls[2]?.query?.id, 'a,b')
   const points = harvest.rows?.filter((row) => row.table === 'points').map((row) => [row.metric, row.value])

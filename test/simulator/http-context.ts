@@ -57,6 +57,6 @@ export function httpContext<E extends Endpoints>(
     if (!response.ok) throw new AttemptError('upstream_error', `status ${response.status}`)
     return endpoint.response.parse(reply.json)
   }
-  const context = contextAround<E>(get)
+  const context = contextAround(platform.endpoints, get)
   return context
 }

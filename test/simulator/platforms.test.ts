@@ -83,6 +83,26 @@ test('a channel is the same by id and by handle', async (t) => {
   assert.deepEqual(metrics(byHandle), metrics(byId))
 })
 
+test('YouTube answers for fifty ids at once, in any order, without those that it does not know', async (t) => {
+  const { base } = await started(t, { timeScale: 0 })
+  const context = contexts(base).youtube
+  const known = ids('youtube', 48)
+  const asked = [...known, ...ids('youtube', 2, 'missing')]
+  const ask = (list: readonly string[], more: object = {}) =>
+    context.get('channel', { query: { part: 'id', id: list.join(','), ...more } })
+  const found = (await ask(asked, { maxResults: 50 })).items.map(({ id }) => id)
+  assert.deepEqual([...found].sort(), [...known].sort())
+  assert.notDeepEqual(found, known)
+  assert.equal(
+    (await ask(asked)).items.length,
+    5,
+    'five are what the reference promises unless asked for more',
+  )
+  await assert.rejects(ask([...asked, 'UC'], { maxResults: 50 }), AttemptError)
+  const channels = await context.getMany('channel', asked, { query: { part: 'id', maxResults: 50 } })
+  assert.deepEqual([...channels.keys()], known)
+})
+
 test('all pages together hold every post once', async (t) => {
   const { base } = await started(t, { timeScale: 0 })
   const context = contexts(base)
