@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts'
-import { isPublicAddress, literalOf } from '../fetch/address-guard.ts'
+import { isLocalhost, isPublicAddress, literalOf } from '../fetch/address-guard.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues } from '../job/job.ts'
 import type { Platform } from '../job/platform.ts'
@@ -91,5 +91,5 @@ export async function platformsOf(config: Config, directory: string): Promise<Co
 function isPrivate(origin: string): boolean {
   const { hostname } = new URL(origin)
   const literal = literalOf(hostname)
-  return hostname === 'localhost' || (literal !== undefined && !isPublicAddress(literal))
+  return isLocalhost(hostname) || (literal !== undefined && !isPublicAddress(literal))
 }
