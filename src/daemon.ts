@@ -30,14 +30,17 @@ import { Upstream } from './pipeline/upstream.ts'
 import { ReadinessWatch } from './readiness.ts'
 import { StatusBoard } from './status-board.ts'
 import { EventLoopMonitor } from './telemetry/event-loop.ts'
-import { type Log, redactor } from './telemetry/log.ts'
+import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { Secrets } from './telemetry/secrets.ts'
 import type { Engine } from './timeseries/engine.ts'
 import { TimeSeriesSink } from './timeseries/row-sink.ts'
 import { version } from './version.ts'
 
 export interface DaemonOptions {
   readonly log: Log
+  /** What no message shows; those of the configuration are added, and every token that is fetched. Better shared with the log. */
+  readonly secrets?: Secrets
   readonly input: Input
   /** Where relative paths of the configuration start. */
   readonly directory: string
@@ -72,7 +75,8 @@ export class StuckError extends MillraceError {
  * MillraceError with one clear line.
  */
 export async function startDaemon(config: Config, options: DaemonOptions): Promise<Daemon> {
-  const { log, input, directory, uvThreads } = options
+  const { log, input, directory, uvThreads, secrets = new Secrets() } = options
+  secrets.add(secretsOf(config))
   const metrics = createMetrics({ defaults: true })
   const ended = Promise.withResolvers<'input worked off'>()
   // Whoever started us may stop us before looking at how we ended.
@@ -138,7 +142,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
       room: (platform) => fetcher.room(origins.get(platform) ?? ''),
     }),
   )
-  const redact = redactor(secretsOf(config))
+  const { redact } = secrets
   const reader = {
     readJson: (body: Buffer) => readJson(body, { redact }),
     sampleOf: (body: Buffer) => sampleOf(body, redact),
@@ -149,7 +153,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const upstreams = new Map<string, Upstream>()
   const live = new Set<string>()
   for (const { platform, ...options } of platforms) {
-    const ports = { desk, fetcher, relay, reader, metrics, retry, isLate: isPermitLate }
+    const ports = { desk, fetcher, relay, reader, secrets, metrics, retry, isLate: isPermitLate }
     upstreams.set(platform.name, new Upstream(platform, options, ports))
     if (options.credentials !== null) {
       live.add(platform.name)
@@ -185,6 +189,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     retry,
     metrics,
     log,
+    secrets,
     logJobs: config.log.jobs,
   })
   const readiness = new ReadinessWatch(

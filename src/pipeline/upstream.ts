@@ -3,6 +3,7 @@ import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
 import { sleep } from '../lib/abort.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import type { AdviceRelay } from './advice-relay.ts'
 import { Authoriser } from './authoriser.ts'
 import type { Errand } from './errand.ts'
@@ -15,6 +16,8 @@ export interface UpstreamPorts {
   readonly fetcher: Fetcher
   readonly relay: AdviceRelay
   readonly reader: ReplyReader
+  /** Told of every token that is fetched. */
+  readonly secrets: Secrets
   readonly metrics: Metrics
   readonly retry: RetryPolicy
   /** True for an error that says that a permit came too late to be used: nothing was sent. */
@@ -58,7 +61,12 @@ export class Upstream {
       if (platform.authorise === undefined) return {}
       // The widest type: each platform's own call context is narrower, and definePlatform has checked it.
       const get = async (name: string, call: CallOptions = {}) => (await this.call(errand, name, call)).data
-      return platform.authorise(options.credentials, { get: get as never, now: Date.now })
+      const authorisation = await platform.authorise(options.credentials, {
+        get: get as never,
+        now: Date.now,
+      })
+      ports.secrets.addTokens(tokensOf(authorisation), authorisation.expiresInMs ?? TOKEN_LIFE_MS)
+      return authorisation
     })
   }
 
@@ -200,6 +208,18 @@ export class Upstream {
     }
     return { method, url, headers }
   }
+}
+
+/** Of a token that does not say. */
+const TOKEN_LIFE_MS = 24 * 60 * 60 * 1000
+
+/** Headers that are the same for everybody. */
+const PLAIN_HEADER = /^(?:accept|content|user-agent)/i
+
+/** What an authorisation adds to calls, without the scheme before it (`Bearer`). Ids of its path are no secret. */
+function tokensOf({ headers = {}, query = {} }: Authorisation): string[] {
+  const inHeaders = Object.entries(headers).filter(([name]) => !PLAIN_HEADER.test(name))
+  return [...inHeaders.map(([, value]) => value.replace(/^[A-Za-z]+ +/, '')), ...Object.values(query)]
 }
 
 /** An attempt's error with what follows from it, on its way through the adapter's code to the one who runs the job. */
