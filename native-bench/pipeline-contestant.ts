@@ -23,6 +23,7 @@ import { Upstream } from '../src/pipeline/upstream.ts'
 import { definePlatform } from '../src/platforms/define.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { Secrets } from '../src/telemetry/secrets.ts'
 import type { Contestant } from './contestant.ts'
 
 const OPEN = { rate: 1_000_000, burst: 1_000_000 }
@@ -78,10 +79,11 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
   const retry = { attemptsMax: 3, baseMs: 100, ceilingMs: 1_000, inPlaceMaxMs: 5_000, throttledMax: 10 }
   const reader = { readJson, sampleOf, retryAfterMs, adviceOf }
   const relay = new AdviceRelay(limiter, log)
+  const secrets = new Secrets()
   const upstream = new Upstream(
     platform,
     { origin, credentials: [{ name: 'main', value: {} }], minIntervalsMs: {} },
-    { desk, fetcher, relay, limiter, reader, metrics, log, retry, isLate: isPermitLate },
+    { desk, fetcher, relay, limiter, reader, secrets, metrics, log, retry, isLate: isPermitLate },
   )
   // Forgets at once: what Redis takes for it is not the pipeline's.
   const marks: Marks = {
@@ -124,6 +126,7 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
     retry,
     metrics,
     log,
+    secrets,
     logJobs: 'none',
   })
   const { signal: lost } = new AbortController()

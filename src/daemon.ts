@@ -31,14 +31,17 @@ import { Upstream } from './pipeline/upstream.ts'
 import { ReadinessWatch } from './readiness.ts'
 import { StatusBoard } from './status-board.ts'
 import { EventLoopMonitor } from './telemetry/event-loop.ts'
-import { type Log, redactor } from './telemetry/log.ts'
+import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { Secrets } from './telemetry/secrets.ts'
 import type { Engine } from './timeseries/engine.ts'
 import { TimeSeriesSink } from './timeseries/row-sink.ts'
 import { version } from './version.ts'
 
 export interface DaemonOptions {
   readonly log: Log
+  /** What no message shows; those of the configuration are added, and every token that is fetched. Better shared with the log. */
+  readonly secrets?: Secrets
   readonly input: Input
   /** Where relative paths of the configuration start. */
   readonly directory: string
@@ -73,7 +76,8 @@ export class StuckError extends MillraceError {
  * MillraceError with one clear line.
  */
 export async function startDaemon(config: Config, options: DaemonOptions): Promise<Daemon> {
-  const { log, input, directory, uvThreads } = options
+  const { log, input, directory, uvThreads, secrets = new Secrets() } = options
+  secrets.add(secretsOf(config))
   const metrics = createMetrics({ defaults: true })
   const ended = Promise.withResolvers<'input worked off'>()
   // Whoever started us may stop us before looking at how we ended.
@@ -143,7 +147,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   )
   const tokens = openTokens(config, log)
   if (tokens !== undefined) await running(tokens)
-  const redact = redactor(secretsOf(config))
+  const { redact } = secrets
   const reader = {
     readJson: (body: Buffer) => readJson(body, { redact }),
     sampleOf: (body: Buffer) => sampleOf(body, redact),
@@ -160,6 +164,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
       relay,
       limiter,
       reader,
+      secrets,
       metrics,
       log,
       retry,
@@ -201,6 +206,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     retry,
     metrics,
     log,
+    secrets,
     logJobs: config.log.jobs,
   })
   const readiness = new ReadinessWatch(

@@ -10,6 +10,20 @@ enableCompileCache()
 
 const { program } = await import('./cli/program.ts')
 const { failure } = await import('./cli/exit.ts')
+const { Secrets } = await import('./telemetry/secrets.ts')
+
+const secrets = new Secrets()
+
+/** Whatever ends the process, and from wherever it was thrown, its last words hold no secret. */
+let failing = false
+function fail(error: unknown): void {
+  const { text, code } = failure(error)
+  if (failing) process.exit(code)
+  failing = true
+  // Explicitly: what was being tried when it failed (a client that reconnects, say) would keep the process for seconds.
+  process.stderr.write(`${secrets.redact(text)}\n`, () => process.exit(code))
+}
+process.on('uncaughtException', fail)
 
 /** Aborted by the first SIGTERM or SIGINT: stop in good order. The second one ends the process at once. */
 const stopping = new AbortController()
@@ -33,12 +47,11 @@ try {
     stdout: process.stdout,
     stderr: process.stderr,
     stopping: stopping.signal,
+    secrets,
   })
   // Everything is closed by now. A library may still hold a socket of a server that died on it (kafkajs loses track of some),
   // which would keep the process until that server closes it, and have a supervisor kill what has ended in good order.
   setTimeout(() => process.exit(), EXIT_WITHIN_MS).unref()
 } catch (error) {
-  const { text, code } = failure(error)
-  // Explicitly: what was being tried when it failed (a client that reconnects, say) would keep the process for seconds.
-  process.stderr.write(`${text}\n`, () => process.exit(code))
+  fail(error)
 }

@@ -1,5 +1,4 @@
 import type { Config } from '../config/schema.ts'
-import { secretsOf } from '../config/secrets.ts'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import { checkKafka, createKafkaClient } from '../kafka/client.ts'
 import { missingTopics } from '../kafka/topics.ts'
@@ -11,6 +10,7 @@ import { openEngine } from '../parts/timeseries.ts'
 import { topicSpecsOf, topicsOf } from '../parts/topics.ts'
 import { createLog } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import { schemaState } from '../timeseries/migrate.ts'
 import { EXIT } from './exit.ts'
 import { table } from './table.ts'
@@ -25,16 +25,17 @@ interface Finding {
 
 /** `millrace check`: asks every part of the configuration whether it answers, all of them, and says what each said. */
 export async function check(config: Config, options: { json: boolean }, terminal: Terminal): Promise<number> {
-  const log = createLog({ level: 'silent', pretty: false, secrets: secretsOf(config) })
+  const { secrets } = terminal
+  const log = createLog({ level: 'silent', pretty: false, secrets })
   const { kafka } = config
   const findings = await Promise.all([
-    find('platforms', async () => {
+    find('platforms', secrets, async () => {
       const platforms = await platformsOf(config, process.cwd())
       return platforms
         .map(({ platform, credentials }) => `${platform.name}${manyOf(credentials.length)}`)
         .join(', ')
     }),
-    find('kafka', async () => {
+    find('kafka', secrets, async () => {
       if (kafka === undefined) return 'not configured: jobs from NDJSON'
       const client = createKafkaClient(kafkaClientOptionsOf(kafka), log)
       await checkKafka(client, kafka.brokers)
@@ -48,7 +49,7 @@ export async function check(config: Config, options: { json: boolean }, terminal
       }
       return `answers, ${wanted.length - missing.length} of ${wanted.length} topics are there`
     }),
-    find('limits', async () => {
+    find('limits', secrets, async () => {
       const limiter = openLimiter(config, createMetrics(), log)
       try {
         await limiter.start()
@@ -57,7 +58,7 @@ export async function check(config: Config, options: { json: boolean }, terminal
         await limiter.stop()
       }
     }),
-    find('clickhouse', async () => {
+    find('clickhouse', secrets, async () => {
       const engine = openEngine(config)
       try {
         await engine.open()
@@ -68,7 +69,7 @@ export async function check(config: Config, options: { json: boolean }, terminal
         await engine.close()
       }
     }),
-    find('store', async () => {
+    find('store', secrets, async () => {
       const store = await openStore(config)
       try {
         await store.check()
@@ -94,14 +95,14 @@ export async function check(config: Config, options: { json: boolean }, terminal
   return EXIT.done
 }
 
-async function find(part: string, ask: () => Promise<string>): Promise<Finding> {
+async function find(part: string, { redact }: Secrets, ask: () => Promise<string>): Promise<Finding> {
   try {
     return { part, ok: true, says: await ask(), kind: 'done' }
   } catch (error) {
     return {
       part,
       ok: false,
-      says: messageOf(error),
+      says: redact(messageOf(error)),
       kind: error instanceof MillraceError ? error.kind : 'failed',
     }
   }

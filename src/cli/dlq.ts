@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import type { Config } from '../config/schema.ts'
-import { secretsOf } from '../config/secrets.ts'
 import { parseDuration } from '../config/values.ts'
 import type { DeadLetters } from '../dead-letters/dead-letters.ts'
 import { groupLetters } from '../dead-letters/groups.ts'
@@ -107,7 +106,7 @@ export async function dlqReplay(
     return await withLetters(config, terminal, (parts) => dryRun(parts, selection, terminal))
 
   return await withLetters(config, terminal, async (parts) => {
-    const publisher = await openPublisher(config, parts.topics, logOf(config, terminal))
+    const publisher = await openPublisher(config, parts.topics, logOf(terminal))
     await publisher.start()
     try {
       return await sendBack({ ...parts, publisher, perSecond }, selection, terminal)
@@ -208,7 +207,7 @@ async function withLetters(
     if (error.code !== 'EPIPE') throw error
   })
   const topics = topicsOf(config, [])
-  const dead = await openDeadLetters(config, topics, logOf(config, terminal))
+  const dead = await openDeadLetters(config, topics, logOf(terminal))
   const { stopping } = terminal
   try {
     return await work({ dead, topics, isKafka: config.kafka !== undefined, stopping })
@@ -221,8 +220,8 @@ async function withLetters(
   }
 }
 
-function logOf(config: Config, { stderr }: Terminal): Log {
-  return createLog({ level: 'error', pretty: stderr.isTTY === true, secrets: secretsOf(config) })
+function logOf({ stderr, secrets }: Terminal): Log {
+  return createLog({ level: 'error', pretty: stderr.isTTY === true, secrets })
 }
 
 function total(counts: ReadonlyMap<string, number>): number {

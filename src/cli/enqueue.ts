@@ -1,6 +1,5 @@
 import { createInterface } from 'node:readline'
 import type { Config } from '../config/schema.ts'
-import { secretsOf } from '../config/secrets.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues, type JobMessage, jobSchema } from '../job/job.ts'
 import type { OutRecord } from '../job/record.ts'
@@ -43,7 +42,7 @@ export async function enqueue(config: Config, options: EnqueueOptions, terminal:
   const log = createLog({
     level: 'error',
     pretty: terminal.stderr.isTTY === true,
-    secrets: secretsOf(config),
+    secrets: terminal.secrets,
   })
   const single = options.platform === undefined ? null : checked(jobOf(options))
   if (single !== null && 'problem' in single)

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
+import { secretsOf } from '../config/secrets.ts'
 import { parseDuration } from '../config/values.ts'
 import { version } from '../version.ts'
 import type { DlqFilter, DlqReplayOptions } from './dlq.ts'
@@ -38,7 +39,9 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
 
   const configOf = (options: WithConfig): Config => {
     const file = options.config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null)
-    return loadConfig({ file, env: terminal.env })
+    const config = loadConfig({ file, env: terminal.env })
+    terminal.secrets.add(secretsOf(config))
+    return config
   }
   const withConfig = (command: Command) =>
     command.option('-c, --config <file>', `configuration (default: ./${DEFAULT_FILE})`)

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import type { Environment } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
-import { secretsOf } from '../config/secrets.ts'
 import { StuckError, startDaemon } from '../daemon.ts'
 import { UV_THREADS_DEFAULT } from '../images/pool-size.ts'
 import { createLog } from '../telemetry/log.ts'
@@ -14,13 +13,14 @@ export async function run(config: Config, options: { input?: string }, terminal:
   const log = createLog({
     level: config.log.level,
     pretty: config.log.pretty ?? terminal.stderr.isTTY === true,
-    secrets: secretsOf(config),
+    secrets: terminal.secrets,
   })
   const file = options.input ?? config.intake.file
   const isStdin = config.kafka === undefined && file === '-'
   const taken = config.clickhouse === undefined ? takeStdin(isStdin) : undefined
   const daemon = await startDaemon(config, {
     log,
+    secrets: terminal.secrets,
     input: isStdin ? { stream: taken ?? terminal.stdin } : { file: resolve(file) },
     directory: process.cwd(),
     uvThreads: uvThreadsOf(terminal.env),

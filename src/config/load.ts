@@ -191,6 +191,7 @@ function at(tree: unknown, path: readonly PropertyKey[]): unknown {
 const samePath = (a: Path, b: readonly PropertyKey[]) =>
   a.length === b.length && a.every((key, i) => String(key) === String(b[i]))
 const SECRET_KEY = /pass|secret|token|key|credential/i
+const USER_INFO = /\/\/[^/@\s"]*@/g
 
 function describe(
   issue: z.core.$ZodIssue,
@@ -212,7 +213,7 @@ function describe(
     : (JSON.stringify(found) ?? 'nothing')
   const message = issue.message.replace(/^Invalid input: /, '').replace(/, received .*$/, '')
   return [
-    `${where(path)}: found ${shown.slice(0, 120)}, ${message.startsWith('expected') ? message : `expected: ${message}`}`,
+    `${where(path)}: found ${shown.replaceAll(USER_INFO, '//…@').slice(0, 120)}, ${message.startsWith('expected') ? message : `expected: ${message}`}`,
   ]
 }
 
@@ -254,7 +255,22 @@ function contradictions(config: Config): string[] {
   if (config.fetch.timeout < config.fetch.connect_timeout) {
     problems.push('fetch.timeout: expected at least fetch.connect_timeout')
   }
+  const addresses = { 'redis.url': config.redis?.url, 'clickhouse.url': config.clickhouse?.url }
+  for (const [path, address] of Object.entries(addresses)) {
+    if (address !== undefined && !hasDecodableUser(address))
+      problems.push(`${path}: its user or password has a % that begins no escape; expected %25 in its place`)
+  }
   const names = config.images.variants.map((variant) => variant.name)
   if (new Set(names).size !== names.length) problems.push('images.variants: two variants have the same name')
   return problems
+}
+
+function hasDecodableUser(address: string): boolean {
+  const url = URL.parse(address)
+  try {
+    decodeURIComponent(`${url?.username}:${url?.password}`)
+    return true
+  } catch {
+    return false
+  }
 }

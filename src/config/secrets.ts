@@ -2,20 +2,36 @@ import type { Config } from './schema.ts'
 
 /** Every value of the configuration that must never be seen: passwords, keys, tokens, and the user info of addresses. */
 export function secretsOf(config: Config): string[] {
-  const secrets: (string | undefined)[] = [
-    config.kafka?.sasl?.password,
-    config.redis?.password,
-    config.clickhouse?.password,
-    ...[config.redis?.url, config.clickhouse?.url].map(passwordIn),
-  ]
-  if (config.store?.kind === 's3') secrets.push(config.store.secret_access_key)
-  for (const platform of Object.values(config.platforms))
-    for (const given of Object.values(platform.credentials ?? {}))
-      secrets.push(...(typeof given === 'string' ? [given] : Object.values(given)))
+  const { kafka, redis, clickhouse, store, platforms } = config
+  const addresses = [redis?.url, ...(redis?.cluster ?? []), clickhouse?.url]
+  const secrets = [kafka?.sasl?.password, redis?.password, clickhouse?.password]
+  if (store?.kind === 's3') secrets.push(store.secret_access_key, store.access_key_id)
+  for (const { origin, credentials } of Object.values(platforms)) {
+    addresses.push(origin)
+    secrets.push(...textsIn(credentials))
+  }
+  secrets.push(...addresses.flatMap(userInfoOf))
   return secrets.filter((secret): secret is string => secret !== undefined && secret !== '')
 }
 
-function passwordIn(url: string | undefined): string | undefined {
-  if (url === undefined || !URL.canParse(url)) return undefined
-  return decodeURIComponent(new URL(url).password)
+/** Every text, however the credentials are arranged. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : []
+}
+
+/** The password as it is and as the address writes it; without one, what stands in its place may be a token. */
+function userInfoOf(address: string | undefined): string[] {
+  const url = address === undefined ? null : URL.parse(address)
+  if (url === null) return []
+  const written = url.password === '' ? url.username : url.password
+  return [written, decoded(written)]
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }

@@ -39,9 +39,14 @@ export function literalOf(hostname: string): string | undefined {
   return isIP(bare) === 0 ? undefined : bare
 }
 
+/** `localhost` and every name below it (RFC 6761): this machine, whatever a resolver would say. */
+export function isLocalhost(hostname: string): boolean {
+  return /(?:^|\.)localhost\.?$/i.test(hostname)
+}
+
 /**
- * Checks what can be known of a URL before anything is looked up: its scheme, and its host when that is an address.
- * Names are checked by what DNS answers, and once more by the address of the connected socket (see connector). Throws
+ * Checks what can be known of a URL before anything is looked up: its scheme, and its host when that is an address
+ * or this machine's name. Other names are checked by what DNS answers, and once more by the address of the connected socket (see connector). Throws
  * AddressRefusedError; the message names the host, never the path or the query.
  */
 export function checkUrl(url: URL, options: { readonly mayBePrivate: boolean }): void {
@@ -49,6 +54,7 @@ export function checkUrl(url: URL, options: { readonly mayBePrivate: boolean }):
     throw new AddressRefusedError(`scheme ${url.protocol.slice(0, 20)}, expected http or https`)
   }
   if (options.mayBePrivate) return
+  if (isLocalhost(url.hostname)) throw new AddressRefusedError(`${url.hostname} is this machine`)
   const literal = literalOf(url.hostname)
   if (literal !== undefined && !isPublicAddress(literal)) {
     throw new AddressRefusedError(`${literal} is not a public address`)

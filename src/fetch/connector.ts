@@ -45,8 +45,8 @@ export function createConnector(options: ConnectorOptions): Connect {
   }
 }
 
-/** `dns.lookup` as `net.connect` calls it, answered by the resolver. */
-function lookupOf(resolver: Resolver, guarded: boolean): LookupFunction {
+/** `dns.lookup` as `net.connect` calls it, answered by the resolver; when guarded, with public addresses only. */
+export function lookupOf(resolver: Resolver, guarded: boolean): LookupFunction {
   return (hostname, options, callback) => {
     resolver.resolve(hostname).then(
       (found) => {

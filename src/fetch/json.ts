@@ -9,6 +9,8 @@ export interface ReadJsonOptions {
 
 /** Characters of a body that a message shows. An error page or a record shows what it is in its first lines. */
 const SAMPLE_CHARS_MAX = 1500
+const SCRUBBED_BYTES = 4 * SAMPLE_CHARS_MAX
+const END_CHARS = 500
 
 export type JsonResult = { readonly json: unknown } | { readonly error: AttemptError }
 
@@ -98,15 +100,17 @@ function bad(found: string, body: Buffer, options: ReadJsonOptions): JsonResult 
 
 /** The start of a body in one line, fit for a message: at most 1,500 characters, no control characters, no secrets. */
 export function sampleOf(body: Buffer, redact: (text: string) => string = (text) => text): string {
-  // Scrub a longer piece than is shown: a secret that straddles the end of the sample would not be recognised.
-  const text = body.subarray(0, 4 * SAMPLE_CHARS_MAX).toString('utf8')
-  const clean = scrub(redact(text))
-    .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
-    .trim()
+  // Scrub a longer piece than is shown: a secret that straddles the end of the sample would not be recognised. For the same
+  // reason the piece's own end is left out, which comes into view where white space before it has collapsed.
+  const text = body.subarray(0, SCRUBBED_BYTES).toString('utf8')
+  const redacted = scrub(redact(text))
+  const isPart = body.length > SCRUBBED_BYTES
+  const whole = isPart ? redacted.slice(0, -END_CHARS) : redacted
+  const clean = whole.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim()
   let sample = clean.slice(0, SAMPLE_CHARS_MAX)
   // 2 KB is a promise in bytes: other scripts need up to three a character.
   while (Buffer.byteLength(sample) > 2_000) sample = sample.slice(0, Math.floor(sample.length * 0.9))
-  return sample.length < clean.length ? `${sample}…` : sample
+  return isPart || sample.length < clean.length ? `${sample}…` : sample
 }
 
 const QUERY_VALUE = /([?&;](?:amp;)?[\w.~-]{1,64}=)[^&\s"'<>\\]+/g

@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts'
-import { isPublicAddress, literalOf } from '../fetch/address-guard.ts'
+import { isLocalhost, isPublicAddress, literalOf } from '../fetch/address-guard.ts'
 import { type Credential, MAIN_CREDENTIAL } from '../job/credential.ts'
 import { MillraceError } from '../job/errors.ts'
 import { describeIssues } from '../job/job.ts'
@@ -118,5 +118,5 @@ const CREDENTIAL_NAME = /^[\w-]{1,64}$/
 function isPrivate(origin: string): boolean {
   const { hostname } = new URL(origin)
   const literal = literalOf(hostname)
-  return hostname === 'localhost' || (literal !== undefined && !isPublicAddress(literal))
+  return isLocalhost(hostname) || (literal !== undefined && !isPublicAddress(literal))
 }

@@ -23,6 +23,8 @@ export interface AuthoriserOptions {
   readonly renew: (errand: Errand) => Promise<Authorisation>
   /** Where daemons share what they fetched; undefined when they do not, or there is nothing to be fetched. */
   readonly shelf: TokenShelf | undefined
+  /** Told of what is held from now on, and for how long, ms, before anything is sent with it. */
+  readonly onHeld: (authorisation: Authorisation, leftMs: number) => void
 }
 
 /**
@@ -138,6 +140,7 @@ export class Authoriser {
   }
 
   #hold({ authorisation, leftMs }: Lent): void {
+    this.#options.onHeld(authorisation, leftMs)
     const nowMs = performance.now()
     const lifeMs = authorisation.expiresInMs ?? Number.POSITIVE_INFINITY
     const renewInMs = lifeMs === Number.POSITIVE_INFINITY ? lifeMs : leftMs - lifeMs * (1 - RENEW_AT)

@@ -4,6 +4,7 @@ import type { LevelState, Limiter } from '../job/permit.ts'
 import type { Authorisation } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import { Authoriser } from './authoriser.ts'
 import type { Errand } from './errand.ts'
 import type { CredentialChoice, Share } from './platform-permits.ts'
@@ -18,6 +19,8 @@ export interface CredentialsOptions {
 }
 
 export interface CredentialsPorts {
+  /** Told of every token. */
+  readonly secrets: Secrets
   readonly limiter: Pick<Limiter, 'levels'>
   readonly metrics: Metrics
   readonly log: Log
@@ -42,6 +45,8 @@ interface Entry {
 
 /** How long a refused credential is left alone, at first and at most: it doubles. */
 const ASIDE_MS = { first: 60_000, most: 60 * 60_000 }
+/** Of a token that does not end, or does not say when. */
+const TOKEN_LIFE_MS = 24 * 60 * 60 * 1000
 /** How long is gone on without a credential that could not be authorised. */
 const UNAUTHORISED_MS = 10_000
 /** Of one whose room is used up by our own count, which may be behind: the limiter knows. */
@@ -69,6 +74,8 @@ export class Credentials implements CredentialChoice {
       authoriser: new Authoriser({
         renew: (errand) => options.authorise(credential, errand),
         shelf: options.shelfOf?.(credential),
+        onHeld: (authorisation, leftMs) =>
+          ports.secrets.addTokens(tokensOf(authorisation), Math.min(leftMs, TOKEN_LIFE_MS)),
       }),
       room: 1,
       roomPerPermit: 0,
@@ -251,6 +258,15 @@ export class Credentials implements CredentialChoice {
       () => {},
     )
   }
+}
+
+/** Headers that are the same for everybody. */
+const PLAIN_HEADER = /^(?:accept|content|user-agent)/i
+
+/** What an authorisation adds to calls, without the scheme before it (`Bearer`). Ids of its path are no secret. */
+function tokensOf({ headers = {}, query = {} }: Authorisation): string[] {
+  const inHeaders = Object.entries(headers).filter(([name]) => !PLAIN_HEADER.test(name))
+  return [...inHeaders.map(([, value]) => value.replace(/^[A-Za-z]+ +/, '')), ...Object.values(query)]
 }
 
 /** It is to be authorised before it can be used. */

@@ -4,12 +4,16 @@ import { type Marks, markOf } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { CallContext, CallOptions } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import type { Errand } from './errand.ts'
 import { DismissedError, InTheWayError } from './permit-desk.ts'
 import { judge, type RetryPolicy } from './retry-policy.ts'
 import { JudgedError, type Upstream } from './upstream.ts'
 
 const PAGES_MAX = 50
+
+/** More than is kept of a message: a secret that is cut at the end would not be recognised. */
+const UNREDACTED_CHARS_MAX = 8_000
 
 /** A run that was given up because the daemon drains or the partition was lost: no outcome, the job is delivered again. */
 export const ABANDONED = Symbol('abandoned')
@@ -25,9 +29,9 @@ export async function runJob(
   job: Job,
   upstream: Upstream | undefined,
   errand: Errand,
-  ports: { retry: RetryPolicy; marks: Marks; log: Log },
+  ports: { retry: RetryPolicy; marks: Marks; log: Log; secrets: Secrets },
 ): Promise<Outcome | typeof ABANDONED | typeof IN_THE_WAY> {
-  const { retry, marks, log } = ports
+  const { retry, marks, log, secrets } = ports
   if (upstream === undefined)
     return dead('unknown_platform', `no platform is named ${JSON.stringify(job.platform)}`)
   const { platform } = upstream
@@ -63,19 +67,20 @@ export async function runJob(
   } catch (error) {
     if (errand.signal.aborted || error instanceof DismissedError) return ABANDONED
     if (error instanceof InTheWayError) return IN_THE_WAY
-    if (error instanceof AttemptError) return outcomeOf(error, errand, retry)
+    // What a platform says of a failure it says in words of its own, and some repeat what they were sent.
+    const message = messageOf(secrets.redact(messageOf(error, UNREDACTED_CHARS_MAX)))
+    if (error instanceof AttemptError) return outcomeOf(error, message, errand, retry)
     log.error(
       { err: error, job_id: job.id, platform: platform.name, job_type: job.type },
       'an adapter failed',
     )
-    return dead('internal', messageOf(error))
+    return dead('internal', message)
   }
 }
 
 /** A call's error has been judged already; one that the adapter itself threw is judged here. */
-function outcomeOf(error: AttemptError, errand: Errand, retry: RetryPolicy): Outcome {
+function outcomeOf(error: AttemptError, message: string, errand: Errand, retry: RetryPolicy): Outcome {
   const { reason } = error
-  const message = messageOf(error)
   const verdict =
     error instanceof JudgedError ? error.verdict : judge(error, errand.tally, retry, Math.random)
   if (verdict.next !== 'dead') return { status: 'retry', reason, message, delayMs: verdict.delayMs }

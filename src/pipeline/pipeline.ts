@@ -6,6 +6,7 @@ import type { Delivery } from '../job/record.ts'
 import { sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
 import type { Errand } from './errand.ts'
@@ -25,6 +26,8 @@ export interface PipelineParts {
   readonly retry: RetryPolicy
   readonly metrics: Metrics
   readonly log: Log
+  /** What no message may hold. */
+  readonly secrets: Secrets
   /** Which ended jobs get a line of the log. */
   readonly logJobs: 'failures' | 'all' | 'none'
 }
@@ -146,7 +149,7 @@ export class Pipeline {
   }
 
   async #runJob(taken: Taken & { job: Job }, upstream: Upstream | undefined): Promise<void> {
-    const { metrics, completion, marks, parking, retry, log } = this.#parts
+    const { metrics, completion, marks, parking, retry, log, secrets } = this.#parts
     const { delivery, job, labels, startedAtMs } = taken
     const { platform } = labels
     const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
@@ -182,14 +185,14 @@ export class Pipeline {
     standing.waits()
     let outcome: Awaited<ReturnType<typeof runJob>>
     try {
-      outcome = await runJob(job, upstream, errand, { retry, marks, log })
+      outcome = await runJob(job, upstream, errand, { retry, marks, log, secrets })
       if (outcome === IN_THE_WAY) {
         standing.moves()
         const topic = parking.topicFor(platform, delivery)
         if (topic !== undefined && (await park(topic))) return
         // Not possible any more, or its topic does not take it: then it waits on.
         mayBePutAside = false
-        outcome = await runJob(job, upstream, errand, { retry, marks, log })
+        outcome = await runJob(job, upstream, errand, { retry, marks, log, secrets })
       }
     } finally {
       standing.ends()

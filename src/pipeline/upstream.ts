@@ -5,6 +5,7 @@ import type { Limiter, LimitTarget, Permit } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Secrets } from '../telemetry/secrets.ts'
 import type { AdviceRelay } from './advice-relay.ts'
 import { Batches } from './batches.ts'
 import { Credentials } from './credentials.ts'
@@ -23,6 +24,8 @@ export interface UpstreamPorts {
   /** Where daemons share the tokens they fetch; undefined where each fetches its own. */
   readonly shelfOf?: ((platform: string, credential: Credential) => TokenShelf) | undefined
   readonly reader: ReplyReader
+  /** Told of every token that is fetched. */
+  readonly secrets: Secrets
   readonly metrics: Metrics
   readonly retry: RetryPolicy
   /** True for an error that says that a permit came too late to be used: nothing was sent. */

@@ -22,6 +22,7 @@ import { Upstream } from '../../src/pipeline/upstream.ts'
 import { linkQuery } from '../../src/platforms/reply.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { Secrets } from '../../src/telemetry/secrets.ts'
 
 /** What happened at the ports, in order: `rows`, `publish <topic>`, `picture`, `settle`. */
 type Trail = string[]
@@ -39,6 +40,7 @@ class Bench {
   refusedTopic: string | undefined
   failOnce: (() => never) | undefined
   readonly metrics = createMetrics()
+  readonly secrets = new Secrets()
   readonly desk: PermitDesk
   readonly pipeline: Pipeline
   readonly #lost = new AbortController()
@@ -202,6 +204,7 @@ class Bench {
             headers['retry-after'] === undefined ? undefined : Number(headers['retry-after']) * 1000,
           adviceOf,
         },
+        secrets: this.secrets,
         metrics: this.metrics,
         retry,
         isLate: () => false,
@@ -232,6 +235,7 @@ class Bench {
       retry,
       metrics: this.metrics,
       log,
+      secrets: this.secrets,
       logJobs: 'none',
     })
   }

@@ -15,6 +15,7 @@ import { Standing } from '../../src/pipeline/standing.ts'
 import { Upstream } from '../../src/pipeline/upstream.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { Secrets } from '../../src/telemetry/secrets.ts'
 
 /** Wide open, but for what a test says. */
 export const OPEN_PLAN: LimitPlan = {
@@ -57,7 +58,7 @@ export async function upstreamOf(t: TestContext, platform: Platform, options: Be
     platform,
     { origin, credentials, minIntervalsMs: {} },
     {
-      ...{ desk, fetcher, limiter, metrics, log, shelfOf },
+      ...{ desk, fetcher, limiter, metrics, log, shelfOf, secrets: new Secrets() },
       relay: new AdviceRelay(limiter, log),
       reader: { readJson, sampleOf, retryAfterMs, adviceOf },
       retry: RETRY,

@@ -6,6 +6,7 @@ import { runJob } from '../../src/pipeline/job-run.ts'
 import { youtube } from '../../src/platforms/youtube.ts'
 import { DEFAULT_CREDENTIALS } from '../../src/simulator/options.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import { Secrets } from '../../src/telemetry/secrets.ts'
 import { jobOf } from '../platforms/recorded-context.ts'
 import { errandOf, RETRY, upstreamOf } from './upstream-bench.ts'
 
@@ -47,7 +48,7 @@ export async function youtubeAt(t: TestContext, origin: string, options: Youtube
       tally: { attempts, throttled: 0, badResponses: 0 },
     })
     const outcome = await runJob({ ...type, expiresAtMs }, upstream, errand, {
-      ...{ retry: RETRY, marks: NO_MARKS, log },
+      ...{ retry: RETRY, marks: NO_MARKS, log, secrets: new Secrets() },
     })
     return { outcome, errand }
   }

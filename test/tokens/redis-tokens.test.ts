@@ -38,7 +38,7 @@ class Cluster {
       this.given.push(`token ${this.given.length + 1}`)
       return { headers: { authorization: this.given.at(-1)! }, expiresInMs: this.lifeMs }
     }
-    return new Authoriser({ renew, shelf: tokens.shelfOf('tiktok', credential) })
+    return new Authoriser({ renew, shelf: tokens.shelfOf('tiktok', credential), onHeld: () => {} })
   }
 
   redis(): Redis {
