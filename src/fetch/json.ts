@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { AttemptError } from '../job/errors.ts'
 
 export interface ReadJsonOptions {
@@ -22,14 +23,16 @@ export function readJson(body: Buffer, options: ReadJsonOptions = {}): unknown {
 }
 
 /**
- * Reads a body as JSON (UTF-8, with or without a byte order mark). Never throws: what is not JSON yields a `bad_response`
- * that says what was found instead (nothing, HTML, cut short, too deep, something else) with a sample of at most 2 KB, from
+ * Reads a body as JSON: in UTF-8 (RFC 8259, 8.1; whatever charset a header claims), with or without a byte order mark. Other
+ * bytes are refused, because read as UTF-8 they would be stored as wrong letters. Never throws: what is not JSON yields a `bad_response` that says what was found instead (nothing, HTML, cut short, too deep, another encoding, something else) with a sample of at most 2 KB, from
  * which query values and tokens are removed: error pages like to repeat the URL that was asked for.
  */
 export function parseJson(body: Buffer, options: ReadJsonOptions = {}): JsonResult {
   const depthMax = options.depthMax ?? 64
   if (body.length === 0)
     return { error: new AttemptError('bad_response', 'the body is empty, expected JSON') }
+  const encoding = otherEncodingOf(body)
+  if (encoding !== undefined) return bad(`text in ${encoding}`, body, options)
   const shape = measure(body, depthMax)
   if (shape.tooDeep) {
     return bad(`more than ${depthMax} levels of JSON inside each other`, body, options)
@@ -41,6 +44,28 @@ export function parseJson(body: Buffer, options: ReadJsonOptions = {}): JsonResu
   } catch {
     return bad(describe(body, shape), body, options)
   }
+}
+
+/** What a body is written in when that is not UTF-8, or undefined. JSON begins with two ASCII characters, which UTF-16 shows. */
+function otherEncodingOf(body: Buffer): string | undefined {
+  const [first, second] = body
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) return UTF_16LE
+  if ((first === 0xfe && second === 0xff) || (first === 0 && second !== 0)) return UTF_16BE
+  return isUtf8(body) ? undefined : 'an encoding that is not UTF-8'
+}
+
+const UTF_16LE = 'UTF-16, little-endian'
+const UTF_16BE = 'UTF-16, big-endian'
+
+/** Text to show and to look for secrets in: each would be hidden from that behind the zeros of UTF-16. */
+function textOf(piece: Buffer): string {
+  const encoding = otherEncodingOf(piece)
+  if (encoding === UTF_16LE) return piece.toString('utf16le')
+  if (encoding === UTF_16BE)
+    return Buffer.from(piece.subarray(0, piece.length & ~1))
+      .swap16()
+      .toString('utf16le')
+  return piece.toString('utf8')
 }
 
 /** Cheap, and may be wrong only in the harmless direction: a text with such digits is parsed with the slower reviver. */
@@ -102,7 +127,7 @@ function bad(found: string, body: Buffer, options: ReadJsonOptions): JsonResult 
 export function sampleOf(body: Buffer, redact: (text: string) => string = (text) => text): string {
   // Scrub a longer piece than is shown: a secret that straddles the end of the sample would not be recognised. For the same
   // reason the piece's own end is left out, which comes into view where white space before it has collapsed.
-  const text = body.subarray(0, SCRUBBED_BYTES).toString('utf8')
+  const text = textOf(body.subarray(0, SCRUBBED_BYTES))
   const redacted = scrub(redact(text))
   const isPart = body.length > SCRUBBED_BYTES
   const whole = isPart ? redacted.slice(0, -END_CHARS) : redacted

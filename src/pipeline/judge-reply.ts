@@ -73,11 +73,14 @@ export function judgeReply(
   if (!parsed.success) {
     throw new AttemptError(
       'bad_response',
-      `${endpoint}: ${describeIssues(parsed.error)}; found ${reader.sampleOf(reply.body)}`,
+      `${endpoint}: ${describeIssues(parsed.error).slice(0, ISSUES_CHARS_MAX)}; found ${reader.sampleOf(reply.body)}`,
     )
   }
   return parsed.data
 }
+
+/** Leaves room for the sample: a dead letter's message has 2,000 characters. */
+const ISSUES_CHARS_MAX = 600
 
 function reasonOfStatus(status: number) {
   if (status === 401) return 'unauthorized'

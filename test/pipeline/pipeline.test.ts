@@ -854,6 +854,77 @@ test('pages may be found by the headers that they come with', async () => {
   assert.deepEqual(asked, [null, '2'])
 })
 
+test('pages end where a cursor repeats, at once or by turns, and at the ceiling where it never does', async () => {
+  const pagesOf = async (cursorAfter: (page: number) => string, pagesMax?: number) => {
+    const response = z.object({ count: z.number(), next: z.string() })
+    const endpoints = { count: { path: '/count', response } } as const
+    const asked: (string | null)[] = []
+    const bench = new Bench({
+      ...COUNTER,
+      endpoints,
+      jobs: {
+        profile: {
+          params: z.object({}),
+          run: async (_job, { paginate }) => {
+            let pages = 0
+            const all = (paginate as CallContext<typeof endpoints>['paginate'])(
+              'count',
+              {},
+              ({ next }) => ({ query: { cursor: next } }),
+              pagesMax === undefined ? {} : { pagesMax },
+            )
+            for await (const _page of all) pages += 1
+            return { data: pages }
+          },
+        },
+      },
+    })
+    bench.reply = ({ searchParams }) => {
+      asked.push(searchParams.get('cursor'))
+      return json(200, { count: 1, next: cursorAfter(asked.length) })
+    }
+    await bench.deliver(JOB)
+    assert.equal(bench.results()[0]?.data, asked.length)
+    return asked
+  }
+  assert.deepEqual(await pagesOf(() => 'a'), [null, 'a'])
+  assert.deepEqual(await pagesOf((page) => (page % 2 === 1 ? 'a' : 'b')), [null, 'a', 'b'])
+  assert.deepEqual(await pagesOf((page) => String(page % 4)), [null, '1', '2', '3', '0'])
+  const endless = await pagesOf((page) => `${page}${'x'.repeat(1_000)}`)
+  assert.equal(endless.length, 50)
+  assert.equal(new Set(endless).size, 50)
+  assert.equal((await pagesOf(String, 7)).length, 7)
+})
+
+test('a schema that changed everywhere says the first fields, what was expected, and shows a sample, in 2 KB', async () => {
+  const response = z.object({
+    items: z.array(z.object({ id: z.string(), statistics: z.object({ count: z.int() }) })),
+  })
+  const bench = new Bench({ ...COUNTER, endpoints: { count: { path: '/count/:creator', response } } })
+  const items = Array.from({ length: 5_000 }, (_, index) => ({ id: index, stats: { count: String(index) } }))
+  bench.reply = () => json(200, { items })
+  await bench.deliver(JOB)
+  const letter = bench.published.find(({ topic }) => topic === 'dead')?.record
+  const message = headerText(letter?.headers ?? {}, HEADERS.message) ?? ''
+  assert.match(message, /^count: items\.0\.id: .*expected string.*; items\.0\.statistics: .*expected object/)
+  assert.match(message, /; found \{"items":\[\{"id":0,"stats":/)
+  assert.ok(Buffer.byteLength(message) <= 2_048, `${message.length}`)
+})
+
+test('what a platform says in its own words holds no secret, nor what an adapter throws', async () => {
+  const bench = new Bench({
+    ...COUNTER,
+    refused: () => ({ reason: 'forbidden' as const, message: 'no entry for hunter22, hunter%2322' }),
+  })
+  bench.secrets.add(['hunter22', 'hunter#22'])
+  bench.reply = () => json(403, {})
+  await bench.deliver(JOB)
+  assert.equal(bench.results()[0]?.message, 'no entry for [redacted], [redacted]')
+  bench.secrets.add(['mistake'])
+  await bench.deliver({ ...JOB, job_type: 'broken' })
+  assert.equal(bench.results()[1]?.message, 'a [redacted] in the adapter')
+})
+
 test('a job of a lost partition stays unsettled', async () => {
   const bench = new Bench()
   let asked = () => {}
