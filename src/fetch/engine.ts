@@ -219,13 +219,13 @@ export class FetchEngine implements Fetcher, Downloader {
     this.#resolver.stop()
   }
 
-  #run(fields: Omit<ExchangeFields, 'host' | 'resolve' | 'reject'>): Promise<Reply> {
+  #run(fields: ExchangeFields): Promise<Reply> {
     try {
       fields.signal.throwIfAborted()
       if (this.#stopping !== undefined) throw stopped(whatOf(fields))
       const host =
         fields.permit === undefined ? this.#hosts.ofDownload(fields.url) : this.#hosts.ofPlatform(fields.url)
-      return this.#traffic.run({ ...fields, host })
+      return this.#traffic.run(fields, host)
     } catch (error) {
       const { signal, onArrived } = fields
       return new Promise((_resolve, reject) => {

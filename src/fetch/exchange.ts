@@ -5,9 +5,8 @@ import type { Permit } from '../job/permit.ts'
 import { PermitLateError, translateError } from './errors.ts'
 import type { Host, Slot } from './host.ts'
 
-/** What one request is, and who is told of its end. */
+/** What one request is. */
 export interface ExchangeFields {
-  readonly host: Host
   readonly method: 'GET' | 'POST'
   readonly url: URL
   /** Name, value, name, value. */
@@ -20,6 +19,10 @@ export interface ExchangeFields {
   readonly onArrived: (() => void) | undefined
   /** When the caller asked; the total time counts from here. */
   readonly askedMs: number
+}
+
+/** The caller, who waits for the end. */
+export interface ExchangeCaller {
   readonly resolve: (reply: Reply) => void
   readonly reject: (error: unknown) => void
 }
@@ -72,16 +75,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
   headers: Readonly<Record<string, string | string[] | undefined>> = {}
   /** Bytes of the body on the wire, so far. */
   wireBytes = 0
-  /** When it was handed to undici; its duration counts from here. */
+  /** When it was handed to undici, and when its whole reply was there: what lies between is its duration. */
   sentMs = 0
+  repliedMs = 0
   /** Of the host's breaker; REFUSED while it has none, and again once it was given back. */
   admission = 0
   /** Stops listening to the signal. */
   forgetSignal: () => void = () => {}
   /** Its place in the engine's list. */
   index = -1
-  readonly resolve: (reply: Reply) => void
-  readonly reject: (error: unknown) => void
+  readonly caller: ExchangeCaller
   readonly #fields: ExchangeFields
   readonly #owner: ExchangeOwner
   #phase: Phase = 'waiting'
@@ -93,12 +96,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #first: Buffer | undefined
   #more: Buffer[] | undefined
 
-  constructor(fields: ExchangeFields, owner: ExchangeOwner) {
+  constructor(fields: ExchangeFields, host: Host, caller: ExchangeCaller, owner: ExchangeOwner) {
     this.#fields = fields
     this.#owner = owner
-    this.resolve = fields.resolve
-    this.reject = fields.reject
-    this.host = fields.host
+    this.caller = caller
+    this.host = host
     this.url = fields.url
     this.method = fields.method
     this.bodyBytesMax = fields.bodyBytesMax

@@ -47,6 +47,8 @@ export class Traffic implements ExchangeOwner {
   /** Slots in use: requests that undici is not done with. */
   #inFlight = 0
   #serving = false
+  /** Their replies are complete; they are answered at the end of this turn of the event loop. */
+  #replied: Exchange[] = []
   #timer: NodeJS.Timeout | undefined
   #sweptMs = 0
   /** The last sweep ended nobody, because it was late. */
@@ -70,10 +72,9 @@ export class Traffic implements ExchangeOwner {
   }
 
   /** Sends a request, now or when there is a socket for it. The caller has seen that its signal is not aborted. */
-  run(fields: Omit<ExchangeFields, 'resolve' | 'reject'>): Promise<Reply> {
+  run(fields: ExchangeFields, host: Host): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const exchange = new Exchange({ ...fields, resolve, reject }, this)
-      const { host } = exchange
+      const exchange = new Exchange(fields, host, { resolve, reject }, this)
       exchange.index = this.#live.push(exchange) - 1
       this.#meter.began(platformOf(exchange))
       exchange.forgetSignal = onAbort(exchange.signal, () => exchange.fail(exchange.signal.reason))
@@ -106,23 +107,10 @@ export class Traffic implements ExchangeOwner {
   }
 
   replied(exchange: Exchange): void {
-    exchange.host.breaker.record(exchange.admission, exchange.status >= 500, this.now())
+    exchange.repliedMs = this.now()
+    exchange.host.breaker.record(exchange.admission, exchange.status >= 500, exchange.repliedMs)
     exchange.admission = REFUSED
-    let body: Buffer | Promise<Buffer>
-    try {
-      body = decodeBody(exchange.takeBody(), exchange.headers['content-encoding'], exchange.bodyBytesMax)
-    } catch (error) {
-      exchange.fail(translateError(error, exchange.what))
-      return
-    }
-    if (Buffer.isBuffer(body)) {
-      this.#settle(exchange, body)
-      return
-    }
-    body.then(
-      (decoded) => this.#settle(exchange, decoded),
-      (error: unknown) => exchange.fail(translateError(error, exchange.what)),
-    )
+    if (this.#replied.push(exchange) === 1) setImmediate(() => this.#answer())
   }
 
   failed(exchange: Exchange, error: unknown): void {
@@ -145,7 +133,7 @@ export class Traffic implements ExchangeOwner {
       this.#meter.duration(permit.platform, permit.endpoint, undefined, nowMs - exchange.sentMs)
     }
     this.#forget(exchange)
-    exchange.reject(error)
+    exchange.caller.reject(error)
   }
 
   freed(slot: Slot, reusable: boolean): void {
@@ -195,14 +183,43 @@ export class Traffic implements ExchangeOwner {
     exchange.send(host.take(), nowMs)
   }
 
+  /**
+   * Answers everybody whose reply came in this turn of the event loop. What follows for their jobs then goes on side by side, one
+   * step for all of them after the other, and finds its code in the processor's caches: answered where each socket is read, a job
+   * takes half as much CPU again.
+   */
+  #answer(): void {
+    const replied = this.#replied
+    this.#replied = []
+    for (const exchange of replied) this.#decode(exchange)
+  }
+
+  #decode(exchange: Exchange): void {
+    let body: Buffer | Promise<Buffer>
+    try {
+      body = decodeBody(exchange.takeBody(), exchange.headers['content-encoding'], exchange.bodyBytesMax)
+    } catch (error) {
+      exchange.fail(translateError(error, exchange.what))
+      return
+    }
+    if (Buffer.isBuffer(body)) {
+      this.#settle(exchange, body)
+      return
+    }
+    body.then(
+      (decoded) => this.#settle(exchange, decoded),
+      (error: unknown) => exchange.fail(translateError(error, exchange.what)),
+    )
+  }
+
   #settle(exchange: Exchange, body: Buffer): void {
     if (!exchange.end()) return
     const { permit, status, headers } = exchange
-    const durationMs = this.now() - exchange.sentMs
+    const durationMs = exchange.repliedMs - exchange.sentMs
     this.#meter.bytes(platformOf(exchange), body.length)
     if (permit !== undefined) this.#meter.duration(permit.platform, permit.endpoint, status, durationMs)
     this.#forget(exchange)
-    exchange.resolve({ status, headers, body, durationMs })
+    exchange.caller.resolve({ status, headers, body, durationMs })
   }
 
   #forget(exchange: Exchange): void {

@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Registry } from 'prom-client'
 import { CATALOGUE, type MetricDefinition, type MetricName } from './catalogue.ts'
+import { Counter, Gauge, Histogram } from './instruments.ts'
 
 type LabelsOf<D extends MetricDefinition> = D['labels'][number]
 type InstrumentOf<D extends MetricDefinition> = D['type'] extends 'counter'
@@ -33,15 +34,11 @@ export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
   const registry = new Registry()
   const instruments: Record<string, unknown> = { registry }
   for (const [name, definition] of Object.entries(CATALOGUE) as [MetricName, MetricDefinition][]) {
-    const base = {
-      name: METRIC_PREFIX + name,
-      help: definition.help,
-      labelNames: [...definition.labels],
-      registers: [registry],
-    }
-    if (definition.type === 'counter') instruments[name] = new Counter(base)
-    else if (definition.type === 'gauge') instruments[name] = new Gauge(base)
-    else instruments[name] = new Histogram({ ...base, buckets: [...(definition.buckets ?? [])] })
+    const { type, help, labels, buckets = [] } = definition
+    const base = { name: METRIC_PREFIX + name, help, labels }
+    if (type === 'counter') instruments[name] = new Counter(base, registry)
+    else if (type === 'gauge') instruments[name] = new Gauge(base, registry)
+    else instruments[name] = new Histogram({ ...base, buckets }, registry)
   }
   if (options.defaults === true) {
     collectDefaultMetrics({ register: registry })

@@ -1,5 +1,5 @@
-import { Counter, Gauge, Histogram } from 'prom-client'
 import { CATALOGUE } from '../../src/telemetry/catalogue.ts'
+import { Counter, Gauge, Histogram } from '../../src/telemetry/instruments.ts'
 import { METRIC_PREFIX, type Metrics } from '../../src/telemetry/metrics.ts'
 
 /** Values as a daemon would give them, for every label of the catalogue. */
