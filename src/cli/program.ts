@@ -23,6 +23,13 @@ interface PlanArguments extends WithConfig {
   readonly json?: boolean
 }
 
+interface SweepArguments {
+  readonly grace: string
+  readonly maxShare: number
+  readonly dryRun?: boolean
+  readonly json?: boolean
+}
+
 /** Each command loads its own part of the program when it runs: the picture codec and the database are heavy. */
 
 /** Parses the command line, runs the command, and resolves with the exit code. Throws MillraceError for what `failure` explains. */
@@ -133,6 +140,44 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
     .action(async (options: WithConfig & Omit<DlqReplayOptions, 'dryRun'> & { dryRun?: boolean }) => {
       const { dlqReplay } = await import('./dlq.ts')
       exitCode = await dlqReplay(configOf(options), { ...options, dryRun: options.dryRun === true }, terminal)
+    })
+
+  withConfig(root.command('resize'))
+    .description('what the daemon would make of pictures: by the same pool, written to a folder')
+    .argument('<files...>', '- is standard input')
+    .option('-o, --out <folder>', 'created when it is not there', './resized')
+    .option('--overwrite', 'replace what is there already; never one of the files themselves')
+    .addOption(new Option('--json', 'print one JSON object for each file and variant'))
+    .action(
+      async (files: string[], options: WithConfig & { out: string; overwrite?: boolean; json?: boolean }) => {
+        const { resize } = await import('./resize.ts')
+        const { out, overwrite = false, json = false } = options
+        exitCode = await resize(configOf(options), { files, out, overwrite, json }, terminal)
+      },
+    )
+
+  const pictures = root.command('pictures').description('the stored pictures against the rows that name them')
+
+  withConfig(pictures.command('verify'))
+    .description('name rows whose object is missing or cut short; exit code 1 when there are any')
+    .option('--deep', 'read every object, and see that it is a whole picture')
+    .addOption(new Option('--json', 'print one JSON object for each'))
+    .action(async (options: WithConfig & { deep?: boolean; json?: boolean }) => {
+      const { verify } = await import('./pictures.ts')
+      const { deep = false, json = false } = options
+      exitCode = await verify(configOf(options), { deep, json }, terminal)
+    })
+
+  withConfig(pictures.command('sweep'))
+    .description('delete objects that no row names and that are older than the grace period')
+    .option('--grace <duration>', 'younger ones are kept', '7d')
+    .option('--max-share <share>', 'refuse when more of the objects would go', share, 0.5)
+    .option('--dry-run', 'name them, and delete nothing')
+    .addOption(new Option('--json', 'print one JSON object for each'))
+    .action(async (options: WithConfig & SweepArguments) => {
+      const { sweep } = await import('./pictures.ts')
+      const { dryRun = false, json = false } = options
+      exitCode = await sweep(configOf(options), { ...options, dryRun, json }, terminal)
     })
 
   withConfig(root.command('query'))

@@ -42,3 +42,17 @@ export interface PictureStage {
   start(): Promise<void>
   stop(): Promise<void>
 }
+
+/** What the time series know of a stored object. */
+export interface PictureRow extends StoredVariant {
+  readonly platform: string
+  readonly creatorId: string
+  readonly subject: string
+}
+
+/** The rows of stored pictures, for whoever compares them with the store. */
+export interface PictureRows {
+  count(signal: AbortSignal): Promise<number>
+  /** One row for each key that begins with `prefix`, by key. */
+  under(prefix: string, signal: AbortSignal): Promise<Map<string, PictureRow>>
+}

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Config } from '../config/schema.ts'
-import { FileCrashMarks } from '../images/crash-marks.ts'
+import { type CrashMarks, FileCrashMarks } from '../images/crash-marks.ts'
 import { PicturePool } from '../images/pool.ts'
 import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../images/resize-task.ts'
 import { Pictures } from '../images/stage.ts'
@@ -80,7 +80,26 @@ export function openImages(
 ): Images {
   const { images } = config
   const marks = new FileCrashMarks({ path: join(config.data, 'decoding'), slots: uvThreads, log })
-  const pool = new PicturePool(
+  const pool = openPool(config, { marks, metrics, log, uvThreads, onStuck })
+  const stage = new Pictures(
+    { variants: images.variants, bytesMax: images.bytes_max, bytesInFlightMax: images.queued_bytes_max },
+    { downloader, store, pool, metrics, log },
+  )
+  return new Images(stage, pool, metrics)
+}
+
+/** The pool alone, as the configuration wants it. */
+export function openPool(
+  { images }: Config,
+  {
+    marks,
+    metrics,
+    log,
+    uvThreads,
+    onStuck,
+  }: Omit<ImagesParts, 'downloader' | 'store'> & { marks: CrashMarks },
+): PicturePool {
+  return new PicturePool(
     {
       variants: images.variants,
       limits: { ...DEFAULT_LIMITS, pixelsMax: images.pixels_max, timeoutMs: images.work_timeout },
@@ -90,9 +109,4 @@ export function openImages(
     },
     { marks, metrics, log },
   )
-  const stage = new Pictures(
-    { variants: images.variants, bytesMax: images.bytes_max, bytesInFlightMax: images.queued_bytes_max },
-    { downloader, store, pool, metrics, log },
-  )
-  return new Images(stage, pool, metrics)
 }

@@ -1,6 +1,8 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { command } from '../services/command.ts'
+import { unmountWithUs } from '../services/reaper.ts'
 import type { Running } from '../services/running.ts'
 
 /** What a store keeps its objects on, and how it runs out of room. */
@@ -70,5 +72,22 @@ export class ProcessLimit implements Disk {
     if (pid === undefined)
       throw new Error('the store is no process of this machine: its disk cannot be filled')
     await command('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:unlimited`], { withinMs: 5_000 })
+  }
+}
+
+/** A small file system in memory at `folder`, which is made, where one may be mounted; null elsewhere. `size` as mount takes it: `8m`. */
+export function mountSmallDisk(folder: string, size: string): { folder: string; unmount: () => void } | null {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return null
+  mkdirSync(folder)
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder])
+  if (mounted.status !== 0) return null
+  const gone = unmountWithUs(folder)
+  return {
+    folder,
+    unmount() {
+      const unmounted = spawnSync('umount', [folder], { encoding: 'utf8' })
+      if (unmounted.status !== 0) throw new Error(`umount ${folder}: ${unmounted.stderr}`)
+      gone()
+    },
   }
 }

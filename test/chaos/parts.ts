@@ -1,14 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { startClickhouse } from '../services/clickhouse.ts'
 import { startKafka } from '../services/kafka.ts'
 import { findKcat } from '../services/kcat.ts'
-import { unmountWithUs } from '../services/reaper.ts'
 import { startRedis } from '../services/redis.ts'
 import type { Running } from '../services/running.ts'
 import { findS3, startS3 } from '../services/s3.ts'
-import { type Disk, ProcessLimit, SmallDisk } from './full-disk.ts'
+import { type Disk, mountSmallDisk, ProcessLimit, SmallDisk } from './full-disk.ts'
 
 /** The services that daemons stand on, of one's own because they are going to be killed. */
 export interface Parts extends AsyncDisposable {
@@ -27,7 +24,7 @@ export async function startParts(folder: string): Promise<Parts> {
   await using started = new AsyncDisposableStack()
   const { at: kcat } = await findKcat()
   // A container does not see our mounts.
-  const small = (await findS3()).how === 'docker' ? null : mount(folder)
+  const small = (await findS3()).how === 'docker' ? null : mountSmallDisk(join(folder, 'disk'), DISK_SIZE)
   if (small !== null) started.defer(small.unmount)
   // The store last: it may have to be built, and is no use without the others.
   const starting = [
@@ -47,21 +44,3 @@ export async function startParts(folder: string): Promise<Parts> {
 
 /** Room for 20,000 jobs, whose small pictures take one or two pages of 4 KiB each, and as much again. */
 const DISK_SIZE = '384m'
-
-/** A small file system in memory, where one may be mounted and the store is ours to place; null elsewhere. */
-function mount(folder: string): { folder: string; unmount: () => void } | null {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return null
-  const at = join(folder, 'disk')
-  mkdirSync(at)
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_SIZE}`, 'tmpfs', at])
-  if (mounted.status !== 0) return null
-  const gone = unmountWithUs(at)
-  return {
-    folder: at,
-    unmount() {
-      const unmounted = spawnSync('umount', [at], { encoding: 'utf8' })
-      if (unmounted.status !== 0) throw new Error(`umount ${at}: ${unmounted.stderr}`)
-      gone()
-    },
-  }
-}
