@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 HOW, FOLDER, WHICH = sys.argv[1:4]
+PAIR = "pair" in sys.argv[4:]
 FILES = sorted(os.path.join(FOLDER, name) for name in os.listdir(FOLDER) if name.endswith(".jpg"))
 
 
@@ -14,12 +15,18 @@ def pillow(path):
     image = Image.open(path).convert("RGB")
     image.thumbnail((800, 800), Image.Resampling.LANCZOS, reducing_gap=None)
     image.save(io.BytesIO(), "JPEG", quality=85)
+    if PAIR:
+        thumb = ImageOps.fit(image, (150, 150), Image.Resampling.LANCZOS)
+        thumb.save(io.BytesIO(), "JPEG", quality=85)
 
 
 def vipsthumbnail(paths, out):
     output = os.path.join(out, "%s.jpg[Q=85]")
     command = ["vipsthumbnail", "--vips-concurrency=1", "--size", "800x800", "--output", output, *paths]
-    subprocess.run(command, check=True, env={**os.environ, "VIPS_CONCURRENCY": "1"})
+    subprocess.run(command, check=True)
+    if PAIR:
+        crop = ["--size", "150x150", "--smartcrop", "centre", "--output", os.path.join(out, "%s-thumb.jpg[Q=85]")]
+        subprocess.run([*command[:2], *crop, *paths], check=True)
 
 
 def spent_ms():
@@ -28,7 +35,7 @@ def spent_ms():
 
 
 if HOW == "pillow":
-    from PIL import Image
+    from PIL import Image, ImageOps
 
 with tempfile.TemporaryDirectory() as out:
     for line in sys.stdin:

@@ -1,7 +1,8 @@
 /**
  * Pictures per core-second beside what else makes 800 px Lanczos JPEGs of quality 85: Pillow, pillow-simd (compiled with AVX2),
- * vipsthumbnail (Debian's libvips-tools), bare sharp and the pool. One variant, same 8 files, two at a time each, rounds in turn.
- * `node native-bench/pictures/rivals.ts [--json] [--rounds 7] [--pictures 40]`, about a minute after the first run, which makes
+ * vipsthumbnail (Debian's libvips-tools), bare sharp and the pool. One variant (`--pair`: the thumb
+ * too, made from it), same 8 files, two at a time each, rounds in turn.
+ * `node native-bench/pictures/rivals.ts [--json] [--pair] [--rounds 7] [--pictures 40]`, about a minute after the first run, which makes
  * two Python environments. What cannot be had on this machine is left out, and named with why.
  */
 import { type ChildProcessByStdio, fork, spawn } from 'node:child_process'
@@ -35,11 +36,13 @@ class PythonRival implements Rival {
   readonly #children: readonly ChildProcessByStdio<Writable, Readable, null>[]
   readonly #lines: readonly AsyncIterator<string>[]
 
-  constructor(name: string, python: string, how: string, folder: string) {
+  constructor(name: string, python: string, args: readonly [how: string, folder: string], pair: boolean) {
     this.name = name
     const script = fileURLToPath(new URL('./rival.py', import.meta.url))
     this.#children = Array.from({ length: PROCESSES }, (_, index) =>
-      spawn(python, [script, how, folder, String(index)], { stdio: ['pipe', 'pipe', 'inherit'] }),
+      spawn(python, [script, ...args, String(index), ...(pair ? ['pair'] : [])], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      }),
     )
     this.#lines = this.#children.map(({ stdout }) =>
       createInterface({ input: stdout })[Symbol.asyncIterator](),
@@ -65,6 +68,7 @@ async function compare(): Promise<void> {
   const { values } = parseArgs({
     options: {
       json: { type: 'boolean', default: false },
+      pair: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '7' },
       pictures: { type: 'string', default: '40' },
     },
@@ -75,7 +79,7 @@ async function compare(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-rivals-'))
   const sources = await Promise.all(Array.from({ length: SOURCES }, (_, seed) => source(seed)))
   await Promise.all(sources.map((bytes, index) => writeFile(join(folder, `${index}.jpg`), bytes)))
-  const pool = openPool(folder, [DEFAULT_VARIANTS[0]!])
+  const pool = openPool(folder, values.pair ? DEFAULT_VARIANTS : [DEFAULT_VARIANTS[0]!])
   await pool.start()
   const rivals: Rival[] = []
   const missing: Record<string, string> = {}
@@ -104,15 +108,19 @@ async function compare(): Promise<void> {
       async stop() {},
     }))
   const safe = { failOn: 'warning', autoOrient: true } as const
-  await own('bare sharp', (bytes) =>
-    sharp(bytes, safe)
-      .resize(800, 800, { fit: 'inside' })
-      .jpeg({ quality: 85, optimiseCoding: false })
-      .toBuffer(),
-  )
-  await own('bare sharp, optimal Huffman tables', (bytes) =>
-    sharp(bytes, safe).resize(800, 800, { fit: 'inside' }).jpeg({ quality: 85 }).toBuffer(),
-  )
+  for (const [name, optimiseCoding] of [
+    ['bare sharp', false],
+    ['bare sharp, optimal Huffman tables', true],
+  ] as const) {
+    const jpeg = { quality: 85, optimiseCoding }
+    await own(name, async (bytes) => {
+      const full = sharp(bytes, safe).resize(800, 800, { fit: 'inside' })
+      if (!values.pair) return full.jpeg(jpeg).toBuffer()
+      const { data, info: raw } = await full.raw().toBuffer({ resolveWithObject: true })
+      await sharp(data, { raw }).jpeg(jpeg).toBuffer()
+      return sharp(data, { raw }).resize(150, 150).jpeg(jpeg).toBuffer()
+    })
+  }
   await own('pool', async (bytes) => {
     const made = await pool.resize(
       { bytes: new Uint8Array(bytes), sha256: randomBytes(32).toString('hex') },
@@ -122,13 +130,17 @@ async function compare(): Promise<void> {
   })
   await add(
     'Pillow',
-    async () => new PythonRival('Pillow', await pythonWith('pillow-1', ['pillow']), 'pillow', folder),
+    async () =>
+      new PythonRival('Pillow', await pythonWith('pillow-1', ['pillow']), ['pillow', folder], values.pair),
   )
   await add('pillow-simd', async () => {
     const python = await pythonWith('pillow-simd-1', ['pillow-simd'], { CC: 'cc -mavx2' })
-    return new PythonRival('pillow-simd', python, 'pillow', folder)
+    return new PythonRival('pillow-simd', python, ['pillow', folder], values.pair)
   })
-  await add('vipsthumbnail', async () => new PythonRival('vipsthumbnail', 'python3', 'vipsthumbnail', folder))
+  await add(
+    'vipsthumbnail',
+    async () => new PythonRival('vipsthumbnail', 'python3', ['vipsthumbnail', folder], values.pair),
+  )
 
   const perCoreSecond = rivals.map(() => [] as number[])
   for (let round = 0; round < rounds; round++) {
