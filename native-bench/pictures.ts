@@ -1,38 +1,37 @@
 /**
  * The picture pool and the whole stage beside bare sharp: same sources (1080², about 320 KB), same variants (the defaults), same
  * number in flight; rounds in turn and short, so that what else runs meets all alike; medians.
- * `node native-bench/pictures.ts [--json] [--only stage] [--rounds 11] [--round-ms 600]`, about 40 s.
+ * `node native-bench/pictures.ts [--json] [--only stage] [--rounds 11] [--round-ms 600]`, about 45 s. Beside it, in `pictures/`: rivals, quality,
+ * sizing, uploads, memory.
  * Pictures per core-second is the figure that holds on a shared machine, `best` its least disturbed round; the target is 95%
  * of bare sharp.
  *
  * - bare: what one writes without thinking further: a sharp pipeline for each variant, on the main thread.
  * - bare chained: one decode to raw, both variants from it, on the main thread.
+ * - bare with its errands: the same, its source downloaded and its two variants written as plain files: what a stage cannot do without.
  * - pool: the worker threads, crash marks and thumbhash included.
  * - stage: from a loopback server in a process of its own to files in a folder (no flush to the disk: it is not its bench).
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { cpus, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
 import { Agent, request } from 'undici'
-import { FileCrashMarks } from '../src/images/crash-marks.ts'
-import { PicturePool } from '../src/images/pool.ts'
-import { poolSize } from '../src/images/pool-size.ts'
-import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../src/images/resize-task.ts'
+import { DEFAULT_ENCODER } from '../src/images/resize-task.ts'
 import { Pictures } from '../src/images/stage.ts'
 import { DEFAULT_VARIANTS } from '../src/images/variants.ts'
 import type { Downloader } from '../src/job/fetch.ts'
 import { FolderStore } from '../src/store/folder.ts'
-import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { DAEMON_ENV, LOG, machine, median, openPool, rounded, SIZE, source } from './pictures/bench.ts'
 
 interface Figures {
   readonly perSecond: number
@@ -47,16 +46,6 @@ interface Contestant {
 }
 
 const SOURCES = 8
-const SIZE = poolSize()
-
-async function source(seed: number): Promise<Buffer> {
-  const noise = { type: 'gaussian' as const, mean: 110 + seed * 5, sigma: 45 }
-  const grain = await sharp({ create: { width: 1080, height: 1080, channels: 3, background: '#777', noise } })
-    .blur(1.1)
-    .png()
-    .toBuffer()
-  return sharp(grain).jpeg({ quality: 85 }).toBuffer()
-}
 
 /** Serves `/<source>/<n>`: a source with `n` behind its end, so that every address has bytes of its own. */
 async function serve(): Promise<void> {
@@ -108,10 +97,6 @@ async function round({ one, inFlight }: Contestant, roundMs: number): Promise<Fi
   }
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-}
-
 async function compare(port: number): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -132,20 +117,10 @@ async function compare(port: number): Promise<void> {
 
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
   const metrics = createMetrics()
-  const log = createLog({ level: 'warn', pretty: false, secrets: [] })
-  const marks = new FileCrashMarks({ path: join(folder, 'marks'), slots: SIZE.tasksInFlightMax, log })
-  const pool = new PicturePool(
-    {
-      variants: DEFAULT_VARIANTS,
-      limits: DEFAULT_LIMITS,
-      encoder: DEFAULT_ENCODER,
-      uvThreads: SIZE.uvThreads,
-    },
-    { marks, metrics, log },
-  )
+  const pool = openPool(folder, DEFAULT_VARIANTS)
   const downloader = new PlainDownloader()
   const store = new FolderStore({ folder: join(folder, 'objects'), flush: false })
-  const stage = new Pictures({ variants: DEFAULT_VARIANTS }, { downloader, store, pool, metrics, log })
+  const stage = new Pictures({ variants: DEFAULT_VARIANTS }, { downloader, store, pool, metrics, log: LOG })
   await stage.start()
 
   let served = 0
@@ -168,6 +143,21 @@ async function compare(port: number): Promise<void> {
         const raw = { width: info.width, height: info.height, channels: 3 as const }
         await sharp(data, { raw }).jpeg(jpeg).toBuffer()
         await sharp(data, { raw }).resize(150, 150, { fit: 'cover' }).jpeg(jpeg).toBuffer()
+      },
+    },
+    {
+      name: 'bare with its errands',
+      inFlight: SIZE.tasksInFlightMax,
+      async one() {
+        const url = new URL(`http://127.0.0.1:${port}/${served}/${served++}`)
+        const { body } = await downloader.download(url, { signal })
+        const resized = sharp(body, safe).resize(800, 800, { fit: 'inside' }).raw()
+        const { data, info } = await resized.toBuffer({ resolveWithObject: true })
+        const raw = { width: info.width, height: info.height, channels: 3 as const }
+        const full = await sharp(data, { raw }).jpeg(jpeg).toBuffer()
+        const thumb = await sharp(data, { raw }).resize(150, 150, { fit: 'cover' }).jpeg(jpeg).toBuffer()
+        await writeFile(join(folder, `${served}-full.jpg`), full)
+        await writeFile(join(folder, `${served}-thumb.jpg`), thumb)
       },
     },
     {
@@ -213,25 +203,24 @@ async function compare(port: number): Promise<void> {
     const ratios = perCoreSecond.map((value, index) => value / figures[0]![index]!.perCoreSecond)
     return {
       name,
-      per_second: round1(median(figures[which]!.map((one) => one.perSecond))),
-      per_core_second: round1(median(perCoreSecond)),
-      best: round1(Math.max(...perCoreSecond)),
+      per_second: rounded(median(figures[which]!.map((one) => one.perSecond))),
+      per_core_second: rounded(median(perCoreSecond)),
+      best: rounded(Math.max(...perCoreSecond)),
       to_bare: Math.round(median(ratios) * 1000) / 1000,
     }
   })
-  const machine = `${cpus().length} × ${cpus()[0]?.model.trim()}, Node ${process.version}, sharp ${sharp.versions.sharp}`
   const sourceBytes = Math.round(sources.reduce((sum, { length }) => sum + length, 0) / SOURCES)
   const result = {
-    machine,
+    machine: machine(),
     sourceBytes,
     size: SIZE,
     rows,
-    stageLoopDelayP99Ms: round1(median(loopDelayMs)),
+    stageLoopDelayP99Ms: rounded(median(loopDelayMs)),
     huffman: await huffman(sources),
   }
   if (values.json === true) console.log(JSON.stringify(result, null, 2))
   else {
-    console.log(`${machine}; sources of ${sourceBytes} bytes; ${rounds} rounds of ${roundMs} ms`)
+    console.log(`${result.machine}; sources of ${sourceBytes} bytes; ${rounds} rounds of ${roundMs} ms`)
     console.table(rows)
     console.log(`event loop delay in the stage, p99: ${result.stageLoopDelayP99Ms} ms`)
     console.table(result.huffman)
@@ -268,16 +257,12 @@ async function huffman(sources: readonly Buffer[]) {
   }))
 }
 
-function round1(value: number): number {
-  return Math.round(value * 10) / 10
-}
-
 /** libuv reads its size once, at the first use: the comparison runs in a process that was started with it. */
 async function lead(): Promise<void> {
   const file = fileURLToPath(import.meta.url)
   const server: ChildProcess = fork(file, [], { env: { ...process.env, MILLRACE_BENCH_ROLE: 'server' } })
   const [port] = (await once(server, 'message')) as [number]
-  const env = { ...process.env, UV_THREADPOOL_SIZE: String(SIZE.uvThreads), MALLOC_ARENA_MAX: '2' }
+  const env = { ...process.env, ...DAEMON_ENV }
   const comparing = fork(file, process.argv.slice(2), {
     env: { ...env, MILLRACE_BENCH_ROLE: `compare:${port}` },
   })

@@ -175,7 +175,7 @@ export class PicturePool {
     const work = this.#marked(request)
       .catch((error: unknown): ResizeResult => {
         this.#log.error({ err: error, sha256: request.sha256 }, 'a picture worker failed')
-        return { status: 'rejected', why: `the worker failed: ${messageOf(error, 200)}` }
+        return { status: 'rejected', why: `the worker failed: ${messageOf(error, 200)}`, passing: true }
       })
       .finally(() => {
         this.#account()

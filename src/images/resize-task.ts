@@ -59,4 +59,9 @@ export type ResizeResult =
       readonly thumbhash: string
       readonly timings: ResizeTimings
     }
-  | { readonly status: 'rejected'; readonly why: string }
+  | {
+      readonly status: 'rejected'
+      readonly why: string
+      /** Our own failure (its thread died): another try may do better. */
+      readonly passing?: true
+    }

@@ -24,6 +24,8 @@ const SIGNATURES: readonly (readonly [string, string])[] = [
   ['BM', 'a BMP'],
   ['II*\0', 'a TIFF'],
   ['MM\0*', 'a TIFF'],
+  ['II+\0', 'a TIFF'],
+  ['MM\0+', 'a TIFF'],
   ['\0\0\x01\0', 'an ICO'],
   ['%PDF', 'a PDF'],
   ['PK\x03\x04', 'a ZIP archive'],

@@ -201,7 +201,7 @@ export class Pictures implements PictureStage {
     resizing()
     if (result.status === 'rejected') {
       this.#parts.log.debug({ sha256, why: result.why }, 'picture rejected')
-      this.#refused.set(sha256, { why: result.why, seenAtMs: this.#now() })
+      if (result.passing !== true) this.#refused.set(sha256, { why: result.why, seenAtMs: this.#now() })
       return result
     }
     pass.reweigh(result.made.reduce((sum, { bytes }) => sum + bytes.byteLength, 0))

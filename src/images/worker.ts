@@ -1,6 +1,7 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import sharp, { type Sharp, type SharpOptions } from 'sharp'
 import { messageOf } from '../job/errors.ts'
+import { countParts } from './parts-count.ts'
 import type { EncoderOptions, MadeVariant, ResizeResult, ResizeTask } from './resize-task.ts'
 import { sniff } from './sniff.ts'
 import { type Pixels, thumbhashOf } from './thumbhash.ts'
@@ -13,6 +14,12 @@ sharp.cache(false)
 
 /** JPEG's own bound; what is longer is no photograph. */
 const SIDE_MAX = 65_535
+
+/** Photographs have under 100; random bytes behind one look like 1,000 in 4 MB. */
+const SEGMENTS_MAX = 20_000
+
+/** Scans × pixels, about 3 s. Progressive pictures have 10 scans or so: 0.5 × 10⁹ at the bound of 50 megapixels. */
+const SCANNED_PIXELS_MAX = 5_000_000_000
 
 /** Proves that the native library loads; answers its version. */
 export function probe(): string {
@@ -30,7 +37,7 @@ export default async function resize(task: ResizeTask): Promise<ResizeResult> {
     if (error instanceof Refused) return { status: 'rejected', why: error.message }
     // sharp reports the codecs' complaints as plain errors; a more special one is ours.
     if (!(error instanceof Error) || error.constructor !== Error) throw error
-    return { status: 'rejected', why: `cannot be decoded: ${messageOf(error, 200)}` }
+    return { status: 'rejected', why: `cannot be decoded: ${complaintOf(error)}` }
   }
 }
 
@@ -85,6 +92,10 @@ async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTas
   const { limits } = task
   const sniffed = sniff(input)
   if ('other' in sniffed) throw new Refused(`is ${sniffed.other}; expected JPEG, PNG, WebP, GIF or AVIF`)
+  const parts = countParts(sniffed.format, input)
+  if (parts.segments > SEGMENTS_MAX)
+    throw new Refused(`has ${parts.segments} segments; expected at most ${SEGMENTS_MAX}`)
+  refuseFrames(parts.frames, limits.pagesMax)
   // The bound on pixels is ours to report: sharp's message does not say how many there were.
   const header = await sharp(input, { ...options, limitInputPixels: false }).metadata()
   const { width, height } = header.autoOrient
@@ -98,9 +109,21 @@ async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTas
   // Few pixels may still be a very long line, of which a crop would need every one.
   if (Math.max(width, height) > SIDE_MAX)
     throw new Refused(`is ${width} × ${height}; expected sides of at most ${SIDE_MAX}`)
-  if ((header.pages ?? 1) > limits.pagesMax)
-    throw new Refused(`has ${header.pages} frames; expected at most ${limits.pagesMax}`)
+  if (parts.scans * width * height > SCANNED_PIXELS_MAX)
+    throw new Refused(
+      `has ${parts.scans} scans of ${width} × ${height} pixels; expected fewer for as many pixels`,
+    )
+  refuseFrames(header.pages ?? 1, limits.pagesMax)
   return { width, height }
+}
+
+function refuseFrames(frames: number, framesMax: number): void {
+  if (frames > framesMax) throw new Refused(`has ${frames} frames; expected at most ${framesMax}`)
+}
+
+/** What the codec says is wrong, without all the places where it looked for more bytes. */
+function complaintOf({ message }: Error): string {
+  return messageOf(message.replaceAll(/source: bad seek to \d+\s*/g, ''), 200).replace(/:$/, '')
 }
 
 async function pixelsOf(image: Sharp): Promise<Pixels> {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
 import { PicturePool } from '../../src/images/pool.ts'
 import { poolSize, poolSizeWithin } from '../../src/images/pool-size.ts'
@@ -107,6 +108,58 @@ test('a picture that takes too long is rejected in time, and its stuck place is 
   assert.deepEqual(stuck, [request.sha256])
   await until(() => !pool.stuck, 'the codec ended after all')
 })
+
+test('of eight pictures, the one that takes too long is the only one hurt', async (t) => {
+  const { pool } = await openPool(t, {
+    variants: [{ ...SLOW.variants[0]!, width: 1500, height: 1500 }],
+    encoder: SLOW.encoder,
+    uvThreads: poolSize().uvThreads,
+    limits: { ...DEFAULT_LIMITS, timeoutMs: 500 },
+  })
+  await pool.start()
+  const [large, small] = [
+    await drawn(1500, 1500).jpeg({ quality: 100 }).toBuffer(),
+    await drawn(40, 40).jpeg().toBuffer(),
+  ]
+  const asked = [large, ...Array(7).fill(small)].map((jpeg) => pool.resize(requestOf(jpeg), never))
+  const results = await Promise.all(asked)
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['rejected', ...Array(7).fill('made')],
+  )
+})
+
+test('a thread that dies hurts at most the pictures it had, and another one takes its place', async (t) => {
+  const threads = threadsStarted(t)
+  const { pool } = await openPool(t, { ...SLOW, uvThreads: poolSize().uvThreads })
+  await pool.start()
+  const jpeg = await drawn(500, 500).jpeg().toBuffer()
+  let started = 0
+  const asked = Array.from({ length: 12 }, () => pool.resize(requestOf(jpeg), never, () => started++))
+  await until(() => started === pool.tasksInFlightMax, 'a full pool')
+  const before = threads.length
+  await threads[0]!.terminate()
+  const results = await Promise.all(asked)
+  const hurt = results.filter((result) => result.status === 'rejected')
+  t.diagnostic(`${hurt.length} of ${asked.length} pictures hurt`)
+  assert.ok(hurt.length <= Math.ceil(pool.tasksInFlightMax / before), `${hurt.length} hurt`)
+  for (const result of hurt) assert.match(result.why, /the worker failed/)
+  assert.ok(
+    hurt.every(({ passing }) => passing),
+    'nobody remembers them as bad',
+  )
+  assert.equal(threads.length, before + 1)
+  assert.equal((await pool.resize(requestOf(jpeg), never)).status, 'made')
+})
+
+/** The worker threads of this process, from now on. */
+function threadsStarted(t: TestContext): Worker[] {
+  const threads: Worker[] = []
+  const add = (worker: Worker) => threads.push(worker)
+  process.on('worker', add)
+  t.after(() => process.off('worker', add))
+  return threads
+}
 
 test('stopping waits for what is in the codec and aborts what waits', async (t) => {
   const { pool } = await openPool(t, { ...SLOW, uvThreads: 3 })

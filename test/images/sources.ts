@@ -43,21 +43,6 @@ export async function animated(format: 'gif' | 'webp', size: number, frames: num
   return format === 'gif' ? joined.gif().toBuffer() : joined.webp().toBuffer()
 }
 
-/**
- * A PNG that says it is `width` × `height` and holds nothing but zeroes, which compress a thousandfold: a bomb, made without
- * ever holding its pixels.
- */
-export async function pngBomb(width: number, height: number): Promise<Buffer> {
-  const small = await sharp({ create: { width: 8, height: 8, channels: 3, background: 'black' } })
-    .png()
-    .toBuffer()
-  const bomb = Buffer.from(small)
-  bomb.writeUInt32BE(width, 16)
-  bomb.writeUInt32BE(height, 20)
-  bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29)
-  return bomb
-}
-
 /** A JPEG whose frame header says another size than it was made with, or another coding process. */
 export function withFrameHeader(
   jpeg: Buffer,
@@ -74,13 +59,4 @@ export function withFrameHeader(
 
 function isFrameHeader(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc
-}
-
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
-  return (crc ^ 0xffffffff) >>> 0
 }

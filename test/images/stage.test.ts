@@ -113,6 +113,24 @@ test('an address asked for many times at once is downloaded once, and so are equ
   assert.equal(store.calls.put, 2)
 })
 
+test('the same picture in 100 jobs at once, from ten addresses, is resized once', async (t) => {
+  const { stage, downloader, store, metrics } = await openStage(t)
+  const urls = Array.from({ length: 10 }, (_, n) => `https://cdn${n}.example/a.jpg`)
+  for (const url of urls) downloader.on(url, () => ({ body: body(0) }))
+  const jobs = Array.from({ length: 100 }, (_, n) =>
+    stage.process({ url: urls[n % 10]!, subject: 'avatar' }, new AbortController().signal),
+  )
+  const outcomes = (await Promise.all(jobs)).map(stored)
+  assert.equal(new Set(outcomes.map(({ sha256 }) => sha256)).size, 1)
+  const observed = (await metrics.picture_stage_duration_seconds.get()).values
+  const resized = observed.find(
+    ({ metricName, labels }) => metricName?.endsWith('_count') && labels.stage === 'resize',
+  )
+  assert.equal(resized?.value, 1)
+  assert.equal(downloader.asked.length, 10)
+  assert.deepEqual(store.outcomes, ['written', 'written'])
+})
+
 test('an unchanged picture costs a 304 and nothing else', async (t) => {
   const { picture, downloader, store } = await openStage(t)
   downloader.on(URL_A, ({ validators }) =>
