@@ -302,7 +302,7 @@ test(
       end: () => {
         busy = false
       },
-      logged: /pictures wait: .*HTTP 503 SlowDown/,
+      logged: /pictures wait: .*HTTP 503 /,
     })
     assert.deepEqual(missing, [])
     assert.ok(refused > 0)
