@@ -43,8 +43,8 @@ export function pipeline(origin: string, path: string, sockets: number): Contest
     jobs: {
       profile: {
         params: z.object({}),
-        async run(_job, { get }) {
-          const { items } = await get('channel')
+        async run(job, { get }) {
+          const { items } = await get('channel', { query: { id: job.creatorId, part: 'statistics' } })
           return {
             rows: [{ table: 'points', metric: 'items', value: items.length }],
             data: { items: items.length },

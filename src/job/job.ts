@@ -163,7 +163,7 @@ export function parseJob(record: SourceRecord): ParsedJob {
   const wantedAtMs = wholeNumber(headerText(record.headers, HEADERS.replayedAt)) ?? requestedAtMs
   return {
     job: {
-      id: job_id ?? `${origin.topic}-${origin.partition}-${origin.offset}`,
+      id: job_id ?? idAt(origin),
       platform,
       creatorId: creator_id,
       type: job_type,
@@ -179,6 +179,15 @@ export function parseJob(record: SourceRecord): ParsedJob {
       traceparent: headerText(record.headers, 'traceparent'),
     },
   }
+}
+
+/** The id of a job whose producer gave it none, and of a record that is no job: its first place. */
+export function defaultIdOf(record: SourceRecord): string {
+  return idAt(originOf(record))
+}
+
+function idAt({ topic, partition, offset }: Origin): string {
+  return `${topic}-${partition}-${offset}`
 }
 
 /** All problems of a value that a schema refused, in one line: path, what was wrong. */

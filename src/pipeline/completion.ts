@@ -1,8 +1,8 @@
 import { MillraceError, messageOf } from '../job/errors.ts'
-import { type Job, originOf } from '../job/job.ts'
+import { defaultIdOf, type Job } from '../job/job.ts'
 import type { Marks } from '../job/mark.ts'
 import type { FollowUp, Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
-import type { PictureOutcome, PictureStage } from '../job/picture.ts'
+import type { PictureOutcome, PictureRequest, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
 import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
 import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
@@ -131,7 +131,7 @@ export class Completion {
   async #done(ending: Ending, harvest: Harvest, observedAtMs: number): Promise<Refusal | null> {
     const { job, signal } = ending
     if (job === null) throw new TypeError('a record that is no job cannot be done')
-    const pictures = await this.#pictures(ending, harvest)
+    const pictures = harvest.pictures === undefined ? [] : await this.#pictures(ending, harvest.pictures)
     const rows: Row[] = [...(harvest.rows ?? []), ...pictures.flatMap(pictureRows)]
     try {
       await this.#write(ending, job, rows, observedAtMs, 'done', '')
@@ -145,7 +145,7 @@ export class Completion {
       await this.#ports.marks.scraped(scraped, ending.name, ending.minIntervalMs, signal)
     }
     try {
-      await this.#followUp(job, harvest.followUps ?? [], signal)
+      if (harvest.followUps !== undefined) await this.#followUp(job, harvest.followUps, signal)
     } catch (error) {
       if (!isRefused(error)) throw error
       // Unknown fields of the parent go along, so a parent that just fitted may have follow-ups that do not.
@@ -177,11 +177,11 @@ export class Completion {
     for (const [topic, records] of byTopic) await this.#ports.publisher.publish(topic, records, signal)
   }
 
-  async #pictures(ending: Ending, harvest: Harvest): Promise<PictureOutcome[]> {
+  async #pictures(ending: Ending, requests: readonly PictureRequest[]): Promise<PictureOutcome[]> {
     const { pictures, metrics } = this.#ports
     if (pictures === undefined) return []
     return Promise.all(
-      (harvest.pictures ?? []).map(async (request) => {
+      requests.map(async (request) => {
         const outcome = await pictures.process(request, ending.signal)
         const counted = outcome.status === 'stored' && outcome.known ? 'known' : outcome.status
         metrics.pictures_total.inc({ platform: ending.labels.platform, outcome: counted })
@@ -202,12 +202,11 @@ export class Completion {
       })
     }
     const trouble: Trouble = { reason, message, attempts, throttled }
-    await this.#publishOr(
-      this.#options.deadTopic,
-      deadLetter(delivery.record, trouble, this.#options.writer),
-      signal,
-      [cutRecord, bareRecord],
-    )
+    const letter = deadLetter(delivery.record, trouble, this.#options.writer)
+    await this.#publishOr(this.#options.deadTopic, letter, signal, () => [
+      cutRecord(letter),
+      bareRecord(letter),
+    ])
     metrics.dead_letters_total.inc({ platform: ending.labels.platform, reason })
     await this.#conclude(ending, { status: 'dead', reason, message })
   }
@@ -270,22 +269,22 @@ export class Completion {
     result: Partial<ResultMessage> & Pick<ResultMessage, 'status' | 'reason'>,
   ): Promise<void> {
     const { job, delivery, signal } = ending
-    const origin = originOf(delivery.record)
     const message: ResultMessage = {
-      job_id: job?.id ?? `${origin.topic}-${origin.partition}-${origin.offset}`,
+      job_id: job?.id ?? defaultIdOf(delivery.record),
       platform: job?.platform ?? '',
       creator_id: job?.creatorId ?? '',
       job_type: job?.type ?? '',
-      message: null,
+      status: result.status,
+      reason: result.reason,
+      message: result.message ?? null,
       replayed: false,
       attempts: ending.attempts,
-      rows: 0,
-      pictures: [],
-      pictures_rejected: [],
-      data: null,
+      rows: result.rows ?? 0,
+      pictures: result.pictures ?? [],
+      pictures_rejected: result.pictures_rejected ?? [],
+      data: result.data ?? null,
       started_at: new Date(ending.startedAtMs).toISOString(),
       finished_at: new Date().toISOString(),
-      ...result,
     }
     const ours = Buffer.from(JSON.stringify(message))
     const standing = await this.#ports.marks.end(ending.name, ours, signal)
@@ -302,13 +301,15 @@ export class Completion {
     result: ResultMessage,
     bytes?: Buffer,
   ): Promise<void> {
-    // The rows hold what a result too large for its topic has to leave out.
-    const slim = { ...result, data: null, pictures: [] }
     const whole = resultRecord(result, job?.traceparent, bytes)
-    return this.#publishOr(this.#options.resultsTopic, whole, signal, [
-      () => resultRecord(slim, job?.traceparent),
-      () => resultRecord({ ...slim, pictures_rejected: [] }, undefined),
-    ])
+    return this.#publishOr(this.#options.resultsTopic, whole, signal, () => {
+      // The rows hold what a result too large for its topic has to leave out.
+      const slim = { ...result, data: null, pictures: [] }
+      return [
+        resultRecord(slim, job?.traceparent),
+        resultRecord({ ...slim, pictures_rejected: [] }, undefined),
+      ]
+    })
   }
 
   /** Publishes a record, or, when it is refused for good, the first of `smaller` that is not: no record may stop its partition. */
@@ -316,14 +317,15 @@ export class Completion {
     topic: string,
     record: OutRecord,
     signal: AbortSignal,
-    smaller: readonly ((record: OutRecord) => OutRecord)[],
+    smaller: () => readonly OutRecord[],
   ): Promise<void> {
     try {
       await this.#ports.publisher.publish(topic, [record], signal)
     } catch (error) {
-      const [next, ...rest] = smaller
-      if (next === undefined || !isRefused(error)) throw error
-      await this.#publishOr(topic, next(record), signal, rest)
+      if (!isRefused(error)) throw error
+      const [next, ...rest] = smaller()
+      if (next === undefined) throw error
+      await this.#publishOr(topic, next, signal, () => rest)
     }
   }
 }

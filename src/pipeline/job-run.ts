@@ -93,8 +93,8 @@ function dead(
 
 /** The adapter's view of the world. */
 function contextOf(upstream: Upstream, errand: Errand): CallContext {
-  const get = async (endpoint: string, options?: CallOptions) =>
-    (await upstream.call(errand, endpoint, options)).data
+  const get = (endpoint: string, options?: CallOptions) =>
+    upstream.call(errand, endpoint, options).then(({ data }) => data)
   return {
     // definePlatform has tied each endpoint's name to its response's type; here all of them pass through one door.
     get: get as CallContext['get'],

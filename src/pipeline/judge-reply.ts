@@ -107,8 +107,9 @@ function said(reply: Reply, endpoint: string, reader: ReplyReader): string {
 
 function plain(headers: Reply['headers']): Record<string, string> {
   const joined: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) joined[name] = Array.isArray(value) ? value.join(', ') : value
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined) joined[name] = typeof value === 'string' ? value : value.join(', ')
   }
   return joined
 }

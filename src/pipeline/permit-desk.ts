@@ -90,15 +90,13 @@ export class PermitDesk {
    * Waits for the right to send one request. Use it in the same tick, and tell `sent` and then `arrived`. Rejects with
    * AttemptError `expired`, or with the signal's reason.
    */
-  async acquire(request: PermitRequest): Promise<Permit> {
-    request.signal.throwIfAborted()
-    if (this.#closing && !request.begun) throw new DismissedError('the daemon is stopping')
-    this.#watch(request.signal)
-    const permit = await new Promise<Permit>((resolve, reject) => {
-      const { platform, ...call } = request
-      this.#platform(platform).push({ ...call, queuedAtMs: performance.now(), resolve, reject })
+  acquire(request: PermitRequest): Promise<Permit> {
+    return new Promise((resolve, reject) => {
+      request.signal.throwIfAborted()
+      if (this.#closing && !request.begun) throw new DismissedError('the daemon is stopping')
+      this.#watch(request.signal)
+      this.#platform(request.platform).push({ ...request, queuedAtMs: performance.now(), resolve, reject })
     })
-    return permit
   }
 
   /** The request under this permit has reached the upstream, or never will. */

@@ -3,7 +3,7 @@ import { type Job, parseJob } from '../job/job.ts'
 import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
-import { sleep } from '../lib/abort.ts'
+import { firstOf, sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
@@ -62,9 +62,7 @@ export class Pipeline {
   /** Takes a delivery on; it is settled when everything that follows from it is stored. */
   accept(delivery: Delivery): void {
     this.#inFlight++
-    void this.#runUntilComplete(delivery).finally(() => {
-      this.#inFlight--
-    })
+    void this.#runUntilComplete(delivery)
   }
 
   /**
@@ -72,12 +70,14 @@ export class Pipeline {
    * thousands of them the whole intake. Whatever was done is idempotent, so it is done again; never rejects.
    */
   async #runUntilComplete(delivery: Delivery): Promise<void> {
-    const { completion } = this.#signalsOf(delivery.lost)
+    const signals = this.#signalsOf(delivery.lost)
+    const { completion } = signals
     for (let pauseMs = AGAIN_MS.first; !completion.aborted; pauseMs = Math.min(pauseMs * 2, AGAIN_MS.most)) {
       try {
-        return await this.#run(delivery)
+        await this.#run(delivery, signals)
+        break
       } catch (error) {
-        if (completion.aborted) return
+        if (completion.aborted) break
         const { topic, partition, offset } = delivery.record
         this.#parts.log.error(
           { err: error, topic, partition, offset, again_in_ms: pauseMs },
@@ -86,6 +86,7 @@ export class Pipeline {
         await sleep(pauseMs, completion).catch(() => {})
       }
     }
+    this.#inFlight--
   }
 
   /** Gives up the attempts that are under way; what has been fetched is still completed. */
@@ -112,7 +113,7 @@ export class Pipeline {
     return this.#recentFailures
   }
 
-  async #run(delivery: Delivery): Promise<void> {
+  async #run(delivery: Delivery, signals: Signals): Promise<void> {
     const { metrics, upstreams } = this.#parts
     const parsed = parseJob(delivery.record)
     const job = 'job' in parsed ? parsed.job : null
@@ -126,7 +127,7 @@ export class Pipeline {
       labels,
       minIntervalMs: (job === null ? undefined : upstream?.minIntervalMs(job.type)) ?? 0,
       startedAtMs: Date.now(),
-      signal: this.#signalsOf(delivery.lost).completion,
+      signal: signals.completion,
     }
     metrics.jobs_in_flight.inc({ platform })
     try {
@@ -138,16 +139,20 @@ export class Pipeline {
         const ending = { ...taken, creatorId: '', attempts: 0, throttled: 0 }
         await this.#complete(ending, { status: 'dead', reason: 'malformed', message: parsed.malformed })
       } else {
-        await this.#runJob({ ...taken, job: parsed.job }, upstream)
+        await this.#runJob(taken, parsed.job, { upstream, signal: signals.attempts })
       }
     } finally {
       metrics.jobs_in_flight.dec({ platform })
     }
   }
 
-  async #runJob(taken: Taken & { job: Job }, upstream: Upstream | undefined): Promise<void> {
+  async #runJob(
+    taken: Taken,
+    job: Job,
+    { upstream, signal }: { upstream: Upstream | undefined; signal: AbortSignal },
+  ): Promise<void> {
     const { metrics, completion, marks, parking, retry, log } = this.#parts
-    const { delivery, job, labels, startedAtMs } = taken
+    const { delivery, labels, startedAtMs } = taken
     const { platform } = labels
     const tally = { attempts: job.attempts, throttled: job.throttled, badResponses: 0 }
 
@@ -168,7 +173,7 @@ export class Pipeline {
       priority: job.priority,
       sinceMs: job.parkedAtMs ?? startedAtMs,
       expiresAtMs: job.expiresAtMs,
-      signal: this.#signalsOf(delivery.lost).attempts,
+      signal,
       tally,
       standing,
       isInTheWay: () =>
@@ -256,8 +261,8 @@ export class Pipeline {
     let signals = this.#signals.get(lost)
     if (signals === undefined) {
       signals = {
-        attempts: AbortSignal.any([lost, this.#attemptsEnd.signal, this.#end.signal]),
-        completion: AbortSignal.any([lost, this.#end.signal]),
+        attempts: firstOf([lost, this.#attemptsEnd.signal]),
+        completion: firstOf([lost, this.#end.signal]),
       }
       this.#signals.set(lost, signals)
     }
