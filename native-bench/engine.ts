@@ -1,191 +1,127 @@
 /**
- * The fetch engine, and the whole pipeline around it, beside a bare `undici.request` loop: same agent options, same upstream (a process of its own), same
- * concurrency, rounds in turn, medians. `node native-bench/engine.ts [--json] [--rounds 7] [--round-ms 1500]
- * [--concurrency 256]`. Takes about 25 s. CPU per request is the figure that holds on a shared machine: requests per second
- * also measure what else runs there.
+ * The whole pipeline as a share of a bare `undici.request` loop, and the fetch engine alone: same upstream, same number of sockets, the
+ * same request and reply, one request a job. `node native-bench/engine.ts [--services] [--json] [--rounds 9] [--round-ms 1500]
+ * [--sockets 256]`. With `--services` the pipeline too that takes its jobs from Kafka and its permits from Redis, both started for
+ * it or named by MILLRACE_TEST_KAFKA and MILLRACE_TEST_REDIS. Under two minutes.
+ *
+ * Each contestant is a process of its own, and so is the upstream; they do rounds in turn, and what counts is the median of each
+ * round's ratio to the bare loop's round. CPU a request (all threads of the contestant, none of Kafka's or Redis') is the figure that holds on a machine
+ * that others use too; requests a second also measure those, and the services, which share its cores.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { Agent, request } from 'undici'
-import { FetchEngine } from '../src/fetch/engine.ts'
-import { Permit } from '../src/job/permit.ts'
-import { createLog } from '../src/telemetry/log.ts'
-import { createMetrics } from '../src/telemetry/metrics.ts'
-import type { Contestant } from './contestant.ts'
-import { pipeline } from './pipeline-contestant.ts'
+import { provide } from '../test/services/provide.ts'
+import type { Figures, Name } from './engine/contest.ts'
+import { JOBS_TOPIC } from './engine/daemon.ts'
+import { JobsTopic } from './engine/jobs-topic.ts'
+import { ContestantProcess } from './engine/process.ts'
 
-export interface Figures {
-  readonly requestsPerSecond: number
-  readonly cpuMicrosPerRequest: number
+const { values } = parseArgs({
+  options: {
+    services: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    'round-ms': { type: 'string', default: '1500' },
+    sockets: { type: 'string', default: '256' },
+  },
+})
+const [rounds, durationMs, sockets] = [values.rounds, values['round-ms'], values.sockets].map(Number)
+const round = { durationMs: durationMs!, concurrency: sockets! }
+const WARM_UP_MS = 3_000
+/** More than a contestant gets through in a round. */
+const JOBS_AHEAD = 60_000
+
+const FLOOR: Name = 'undici.request'
+const WITH_SERVICES: Name = 'daemon, Kafka and Redis'
+
+await using started = new AsyncDisposableStack()
+
+const upstream = fork(fileURLToPath(new URL('engine/upstream.ts', import.meta.url)))
+started.defer(() => upstream.disconnect())
+const [port] = (await once(upstream, 'message')) as [number]
+const origin = `http://127.0.0.1:${port}`
+
+const contestants: ContestantProcess[] = []
+const start = async (name: Name, services?: { kafka: string; redis: string }) => {
+  const contestant = await ContestantProcess.start({ name, origin, sockets: sockets!, services })
+  started.defer(() => contestant.stop())
+  contestants.push(contestant)
+}
+for (const name of [FLOOR, 'fetch engine', 'daemon, from memory'] as const) await start(name)
+
+let jobs: JobsTopic | undefined
+if (values.services) {
+  const redis = started.adopt(await provide('redis'), ({ stop }) => stop())
+  const kafka = started.adopt(await provide('kafka'), ({ stop }) => stop())
+  await start(WITH_SERVICES, { kafka: kafka.address, redis: redis.address })
+  // After the contestant, who has made the topic, and stopped before it.
+  jobs = started.adopt(new JobsTopic(kafka.address, JOBS_TOPIC), (topic) => topic.stop())
+  await jobs.start()
+  await jobs.publish(JOBS_AHEAD)
 }
 
-const SOCKETS = 512
-const PATH = '/v1/channels?id=UC1234567890&part=statistics'
-const HEADERS = { accept: 'application/json' }
-
-function bare(origin: string): Contestant {
-  const agent = new Agent({
-    connections: SOCKETS,
-    pipelining: 1,
-    allowH2: false,
-    headersTimeout: 10_000,
-    bodyTimeout: 10_000,
-    keepAliveTimeout: 30_000,
-    maxOrigins: 100,
-    connect: { timeout: 5_000 },
-  })
-  const url = origin + PATH
-  return {
-    name: 'undici.request',
-    round: loop(async () => {
-      const reply = await request(url, { dispatcher: agent, headers: HEADERS })
-      const body = await reply.body.arrayBuffer()
-      if (reply.statusCode !== 200 || body.byteLength < 1000) throw new Error('a reply that is none')
-    }),
-    stop: () => agent.close(),
+const all = new Map(contestants.map(({ name }): [Name, Figures[]] => [name, []]))
+for (const contestant of contestants) await run(contestant, WARM_UP_MS)
+for (let turn = 0; turn < rounds!; turn += 1) {
+  // Each goes first as often as the others: what a round leaves behind falls on all alike.
+  const first = turn % contestants.length
+  for (const contestant of [...contestants.slice(first), ...contestants.slice(0, first)]) {
+    all.get(contestant.name)?.push(await run(contestant, round.durationMs))
   }
 }
 
-function engine(origin: string): Contestant {
-  const fetcher = new FetchEngine(
-    { platformOrigins: [{ origin, platform: 'bench', private: true }], socketsPerOrigin: SOCKETS },
-    {
-      metrics: createMetrics(),
-      log: createLog({ level: 'warn', pretty: false, secrets: [] }),
-    },
+const floor = all.get(FLOOR)!
+const report = {
+  machine: `${cpus()[0]?.model ?? 'unknown'} × ${cpus().length}`,
+  load: Number(loadavg()[0]!.toFixed(1)),
+  node: process.version,
+  rounds,
+  roundMs: durationMs,
+  sockets,
+  results: [...all].map(([name, figures]) => ({
+    name,
+    perSecond: Math.round(median(figures.map(perSecond))),
+    cpuMicros: Number(median(figures.map(cpuEach)).toFixed(1)),
+    // Above 1: faster, or less CPU, than the bare loop in the same round.
+    ratio: ratioOf(figures.map((one, turn) => perSecond(one) / perSecond(floor[turn]!))),
+    cpuRatio: ratioOf(figures.map((one, turn) => cpuEach(floor[turn]!) / cpuEach(one))),
+    rssMB: Math.round(Math.max(...figures.map(({ rssBytes }) => rssBytes)) / 1e6),
+  })),
+}
+if (values.json) console.log(JSON.stringify(report))
+else {
+  console.log(
+    `${report.machine}, load ${report.load}, Node ${report.node}; ${rounds} rounds of ${durationMs} ms, ${sockets} sockets, medians`,
   )
-  const { signal } = new AbortController()
-  const onArrived = () => {}
-  return {
-    name: 'engine.fetch',
-    round: loop(async () => {
-      const permit = new Permit({
-        platform: 'bench',
-        endpoint: 'channel',
-        grant: 'bench',
-        deadlineMs: performance.now() + 5_000,
-      })
-      const reply = await fetcher.fetch(
-        { method: 'GET', url: new URL(PATH, origin), headers: HEADERS },
-        permit,
-        { signal, onArrived },
-      )
-      if (reply.status !== 200 || reply.body.length < 1000) throw new Error('a reply that is none')
-    }),
-    stop: () => fetcher.stop(),
-  }
+  console.table(report.results)
 }
 
-/** A round of as many callers as there may be requests under way, each sending one after the other. */
-function loop(call: () => Promise<void>): Contestant['round'] {
-  return async ({ durationMs, concurrency }) => {
-    const endMs = performance.now() + durationMs
-    let requests = 0
-    const caller = async () => {
-      while (performance.now() < endMs) {
-        await call()
-        requests += 1
-      }
-    }
-    await Promise.all(Array.from({ length: concurrency }, caller))
-    return requests
+/** Whoever takes jobs from Kafka finds enough of them. */
+async function run(contestant: ContestantProcess, ms: number): Promise<Figures> {
+  const figures = await contestant.round({ ...round, durationMs: ms })
+  if (contestant.name === WITH_SERVICES) {
+    if (figures.requests > JOBS_AHEAD * 0.8) throw new Error('the jobs ran out: make rounds shorter')
+    await jobs?.publish(figures.requests)
   }
+  return figures
 }
 
-async function measure(
-  contestant: Contestant,
-  options: { durationMs: number; concurrency: number },
-): Promise<Figures> {
-  const cpu = process.cpuUsage()
-  const startMs = performance.now()
-  const requests = await contestant.round(options)
-  const elapsedMs = performance.now() - startMs
-  const { user, system } = process.cpuUsage(cpu)
-  return { requestsPerSecond: (requests / elapsedMs) * 1000, cpuMicrosPerRequest: (user + system) / requests }
+function perSecond({ requests, elapsedMs }: Figures): number {
+  return (requests / elapsedMs) * 1_000
+}
+
+function cpuEach({ cpuMicros, requests }: Figures): number {
+  return cpuMicros / requests
+}
+
+function ratioOf(ratios: readonly number[]): number {
+  return Number(median(ratios).toFixed(2))
 }
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
-
-async function upstream(): Promise<void> {
-  const body = Buffer.from(JSON.stringify({ kind: 'channelListResponse', items: [{ id: 'x'.repeat(950) }] }))
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length })
-    response.end(body)
-  })
-  server.keepAliveTimeout = 60_000
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  process.send?.((server.address() as AddressInfo).port)
-  process.once('disconnect', () => process.exit())
-}
-
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      rounds: { type: 'string', default: '7' },
-      'round-ms': { type: 'string', default: '1500' },
-      concurrency: { type: 'string', default: '256' },
-    },
-  })
-  const rounds = Number(values.rounds)
-  const options = { durationMs: Number(values['round-ms']), concurrency: Number(values.concurrency) }
-
-  const child = fork(fileURLToPath(import.meta.url), ['upstream'])
-  const [port] = (await once(child, 'message')) as [number]
-  const origin = `http://127.0.0.1:${port}`
-  const contestants: readonly Contestant[] = [
-    bare(origin),
-    engine(origin),
-    pipeline(origin, PATH.split('?')[0] ?? PATH, options.concurrency),
-  ]
-  const figures = new Map(contestants.map(({ name }): [string, Figures[]] => [name, []]))
-  for (const contestant of contestants) await contestant.round({ ...options, durationMs: 1_000 })
-  for (let round = 0; round < rounds; round += 1) {
-    // Each goes first as often as the others: what a round leaves behind (garbage, heat) falls on all alike.
-    const turn = round % contestants.length
-    for (const contestant of [...contestants.slice(turn), ...contestants.slice(0, turn)]) {
-      figures.get(contestant.name)?.push(await measure(contestant, options))
-    }
-  }
-  for (const contestant of contestants) await contestant.stop()
-  child.disconnect()
-
-  const results = [...figures].map(([name, all]) => ({
-    name,
-    requestsPerSecond: Math.round(median(all.map((each) => each.requestsPerSecond))),
-    cpuMicrosPerRequest: Number(median(all.map((each) => each.cpuMicrosPerRequest)).toFixed(1)),
-  }))
-  const floor = results[0]!
-  const report = {
-    machine: `${cpus()[0]?.model ?? 'unknown'} × ${cpus().length}`,
-    node: process.version,
-    rounds,
-    ...options,
-    rssMB: Math.round(process.memoryUsage.rss() / 1e6),
-    results: results.map((each) => ({
-      ...each,
-      requestsRatio: Number((each.requestsPerSecond / floor.requestsPerSecond).toFixed(2)),
-      // Above 1: less CPU than the floor.
-      cpuRatio: Number((floor.cpuMicrosPerRequest / each.cpuMicrosPerRequest).toFixed(2)),
-    })),
-  }
-  if (values.json) console.log(JSON.stringify(report))
-  else {
-    console.log(
-      `${report.machine}, Node ${report.node}, ${rounds} rounds of ${options.durationMs} ms, medians; ${report.rssMB} MB resident at the end`,
-    )
-    console.table(report.results)
-  }
-}
-
-if (process.argv[2] === 'upstream') await upstream()
-else await main()
