@@ -8,6 +8,7 @@ import type { Marks } from '../../src/job/mark.ts'
 import { FileMarks } from '../../src/marks/file-marks.ts'
 import { RedisMarks } from '../../src/marks/redis-marks.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import { ownRedis, startCluster } from '../limiter/redis-servers.ts'
 import { need } from '../need.ts'
 import { startRedis } from '../services/redis.ts'
 
@@ -50,6 +51,17 @@ function describeMarks(name: string, prepare: (t: TestContext) => Promise<Open |
       assert.equal(new Set(all.map(String)).size, 1)
       assert.deepEqual(await marks.end(job('one'), result('late'), never), all[0])
       assert.deepEqual(await marks.ended(job('one'), never), all[0])
+    })
+
+    behaviour('tell who asks at once each its own, whether it is known or new', async (open) => {
+      const marks = await open(60_000)
+      const jobs = Array.from({ length: 300 }, (_, i) => job(`${i}`))
+      const known = jobs.filter((_, i) => i % 3 === 0)
+      await Promise.all(known.map((one) => marks.end(one, result(`first of ${one}`), never)))
+      const ends = await Promise.all(jobs.map((one) => marks.end(one, result(`last of ${one}`), never)))
+      const wanted = jobs.map((one, i) => result(`${i % 3 === 0 ? 'first' : 'last'} of ${one}`))
+      assert.deepEqual(ends, wanted)
+      assert.deepEqual(await Promise.all(jobs.map((one) => marks.ended(one, never))), wanted)
     })
 
     behaviour('outlive the process', async (open) => {
@@ -176,6 +188,24 @@ it('while Redis is away whoever asks waits, or does without, as configured', asy
   assert.deepEqual(await asked, result('before'))
   assert.deepEqual(await noted, result('waited'))
   await until(async () => (await without.ended(job('waited'), never)) !== null)
+})
+
+it('marks in a Redis Cluster are spread over its nodes', async (t) => {
+  if (!ownRedis(t)) return
+  const nodes = await startCluster(t)
+  const [url, ...cluster] = nodes.map((node) => node.url)
+  const redis = { url: url!, cluster, keyPrefix: 'spread' }
+  const marks = new RedisMarks({ redis, endedKeptMs: 60_000, away: 'wait' }, log)
+  t.after(() => marks.stop())
+  await marks.start()
+  const jobs = Array.from({ length: 60 }, (_, i) => job(`${i}`))
+  for (const text of ['first', 'second']) {
+    const ends = await Promise.all(jobs.map((one) => marks.end(one, result(text), never)))
+    for (const end of ends) assert.deepEqual(end, result('first'))
+  }
+  for (const ended of await Promise.all(jobs.map((one) => marks.ended(one, never))))
+    assert.deepEqual(ended, result('first'))
+  for (const node of nodes) assert.ok(Number(await node.command('DBSIZE')) > 0)
 })
 
 it('marks that a folder does not take are waited for, until the job is given up or it takes them', async (t) => {
