@@ -1,5 +1,6 @@
-import { Partitioners, type Producer } from 'kafkajs'
+import type { Producer } from 'kafkajs'
 import { createKafkaClient } from '../../src/kafka/client.ts'
+import { keyPartitioner } from '../../src/kafka/partitioner.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { job } from './work.ts'
 
@@ -17,7 +18,7 @@ export class JobsTopic {
     const kafka = createKafkaClient({ brokers: [broker], clientId: 'bench' }, log)
     this.#producer = kafka.producer({
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.DefaultPartitioner,
+      createPartitioner: keyPartitioner,
     })
   }
 

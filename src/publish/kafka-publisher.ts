@@ -1,8 +1,9 @@
-import kafkajs, { type Kafka, Partitioners, type Producer } from 'kafkajs'
+import kafkajs, { type Kafka, type Producer } from 'kafkajs'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { OutRecord, Publisher } from '../job/record.ts'
 import { checkKafka, RETRY, translate, within } from '../kafka/client.ts'
 import { toKafkaHeaders } from '../kafka/headers.ts'
+import { keyPartitioner } from '../kafka/partitioner.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Outbox, type OutboxOptions, type Sent } from './outbox.ts'
 
@@ -58,8 +59,7 @@ export class KafkaPublisher implements Publisher {
     this.#kafka = kafka
     this.#log = log
     this.#producer = kafka.producer({
-      // The same partition for the same key as Java's producers choose.
-      createPartitioner: Partitioners.DefaultPartitioner,
+      createPartitioner: keyPartitioner,
       allowAutoTopicCreation: false,
       // Short: the outbox tries again for as long as it takes, and `healthy` should tell soon.
       retry: { ...RETRY, retries: 2 },
