@@ -36,11 +36,15 @@ export interface Services {
 
 export const JOBS_TOPIC = 'bench.jobs'
 
+/** Jobs in memory for each socket: enough that none is idle. The default, 10,000 in all, is for queues that stand. */
+const JOBS_A_SOCKET = 4
+
 /** A daemon's configuration with its limits wide open. */
 export function configOf(sockets: number, services?: Services): Config {
   const open = { rate: 5e5, burst: 1e6 }
   const input: ConfigInput = {
     fetch: { sockets_per_origin: sockets },
+    intake: { jobs_max: JOBS_A_SOCKET * sockets },
     limits: {
       global: open,
       platforms: { [PLATFORM]: open },
