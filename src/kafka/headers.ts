@@ -10,10 +10,10 @@ import type { RecordHeaders } from '../job/record.ts'
  * read null but not write it (its encoder throws a TypeError).
  */
 export function fromKafkaHeaders(headers: IHeaders | undefined): RecordHeaders {
+  const entries = Object.entries<unknown>(headers ?? {})
+  if (entries.length === 0) return NONE
   const result: Record<string, Buffer | Buffer[]> = Object.create(null)
-  if (headers === undefined) return result
-  for (const name of Object.keys(headers)) {
-    const given = headers[name] as unknown
+  for (const [name, given] of entries) {
     const values: Buffer[] = []
     for (const value of Array.isArray(given) ? given : [given]) {
       if (value === null) values.push(Buffer.alloc(0))
@@ -23,6 +23,9 @@ export function fromKafkaHeaders(headers: IHeaders | undefined): RecordHeaders {
   }
   return result
 }
+
+/** Most records have none, and an object without a prototype is a hash table. */
+const NONE: RecordHeaders = Object.freeze(Object.create(null))
 
 /** The way back; kafkajs's type merely lacks the `readonly`. */
 export function toKafkaHeaders(headers: RecordHeaders): IHeaders {
