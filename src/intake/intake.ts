@@ -46,7 +46,11 @@ export class Intake {
   #handing = false
   #nextTurn: NodeJS.Immediate | undefined
   #handUntilMs = 0
+  /** As it was when the partitions were last looked at. */
   #anyPaused = false
+  #wasFull = false
+  /** The last handing out ended for want of room. */
+  #lacksRoom = false
   #assigned = false
   #timer: NodeJS.Timeout | undefined
   #started: Promise<void> | undefined
@@ -223,18 +227,24 @@ export class Intake {
 
   /**
    * Hands out what waits, in turns, while there is room, for a few milliseconds of each turn of the event loop; what is left
-   * follows in the next ones. A settle inside a handler comes back here and is absorbed.
+   * follows in the next ones. A settle inside a handler comes back here and is absorbed. True when the source, or a timer, has to be told:
+   * nothing is left of a partition, or another retry is its first.
    */
-  #hand(): void {
-    if (this.#handing) return
+  #hand(): boolean {
+    if (this.#handing) return false
     this.#handing = true
+    let isToTell = false
     const nowMs = this.#now()
     while (this.#holds.size === 0 && this.#room.canHand) {
       const state = this.#turns.next((one) => this.#mayHand(one, nowMs))
       if (state === undefined || !this.#mayGoOn()) break
-      this.#deliver(state, state.shift().record)
+      const { record } = state.shift()
+      if (state.length === 0 || state.isRetry) isToTell = true
+      this.#deliver(state, record)
     }
+    this.#lacksRoom = !this.#room.canHand
     this.#handing = false
+    return isToTell
   }
 
   /** False when this turn of the event loop has handed out for long enough. */
@@ -282,8 +292,10 @@ export class Intake {
     this.#room.settle(bytes)
     // Whatever waits has its partition paused.
     if (this.#anyPaused) {
-      this.#hand()
-      this.#regulate()
+      const isToTell = this.#lacksRoom && this.#hand()
+      // Most settles change nothing for the source, and with each of them looking at every partition takes long.
+      if (isToTell || this.#room.isFull !== this.#wasFull || state.spanChanges(this.#spanMax))
+        this.#regulate()
     }
     if (this.#room.handed > 0) return
     for (const resolve of this.#settledWaiters) resolve()
@@ -306,6 +318,7 @@ export class Intake {
   #regulate(): void {
     const nowMs = this.#now()
     const isFull = this.#room.isFull
+    this.#wasFull = isFull
     const waitingTopics = isFull ? this.#waitingTopics(nowMs) : undefined
     const pause: Partition[] = []
     const resume: Partition[] = []

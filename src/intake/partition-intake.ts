@@ -77,6 +77,12 @@ export class PartitionIntake {
     return this.#spanFull
   }
 
+  /** True when `isSpanFull` says something else than it did last. */
+  spanChanges(spanMax: number): boolean {
+    const wasFull = this.#spanFull
+    return this.isSpanFull(spanMax) !== wasFull
+  }
+
   /** True when the head has to wait for its time. */
   isEarly(nowMs: number): boolean {
     const { head } = this

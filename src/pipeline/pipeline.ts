@@ -3,7 +3,7 @@ import { type Job, parseJob } from '../job/job.ts'
 import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
-import { firstOf, sleep } from '../lib/abort.ts'
+import { joined, sleep } from '../lib/abort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Secrets } from '../telemetry/secrets.ts'
@@ -264,8 +264,8 @@ export class Pipeline {
     let signals = this.#signals.get(lost)
     if (signals === undefined) {
       signals = {
-        attempts: firstOf([lost, this.#attemptsEnd.signal]),
-        completion: firstOf([lost, this.#end.signal]),
+        attempts: joined([lost, this.#attemptsEnd.signal]),
+        completion: joined([lost, this.#end.signal]),
       }
       this.#signals.set(lost, signals)
     }

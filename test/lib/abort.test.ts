@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
-import { onAbort, sleep } from '../../src/lib/abort.ts'
+import { joined, onAbort, sleep } from '../../src/lib/abort.ts'
 
 test('one listener serves all who listen to a signal, and goes with the last of them', () => {
   const control = new AbortController()
@@ -34,4 +34,16 @@ test("a sleep ends early with the signal's reason, and leaves nothing behind", a
   const quiet = new AbortController()
   await sleep(1, quiet.signal)
   assert.equal(getEventListeners(quiet.signal, 'abort').length, 0)
+})
+
+test('joined signals are aborted by the first of them, and let go of the others', () => {
+  const [partition, stop] = [new AbortController(), new AbortController()]
+  const signal = joined([partition.signal, stop.signal])
+  assert.equal(signal.aborted, false)
+  partition.abort(new Error('lost'))
+  assert.match(String(signal.reason), /lost/)
+  assert.equal(getEventListeners(stop.signal, 'abort').length, 0)
+  stop.abort(new Error('stopped'))
+  assert.match(String(signal.reason), /lost/)
+  assert.match(String(joined([new AbortController().signal, stop.signal]).reason), /stopped/)
 })
