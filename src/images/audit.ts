@@ -5,17 +5,16 @@ import { damageOf } from './damage.ts'
 
 /**
  * The store against the rows. Both sides are cut into 256 parts by the first two digits of the keys, which are those of a hash and so
- * divide them evenly; one part of one side is held in memory at a time, about 0.3 KB an object.
+ * divide them evenly. As many parts as hold about 100,000 keys, or one, are in memory at a time.
  */
 export interface AuditParts {
   readonly rows: PictureRows
   readonly store: ObjectStore
 }
 
-const ALL = 'pictures/'
-/** So many rows are held at once: then one question is enough. */
-const FEW = 10_000
-const PREFIXES = Array.from({ length: 256 }, (_, at) => `${ALL}${at.toString(16).padStart(2, '0')}/`)
+const PREFIXES = Array.from({ length: 256 }, (_, at) => `pictures/${at.toString(16).padStart(2, '0')}/`)
+/** Keys that are looked at together: one question to the database reads its whole table, however few it asks for. */
+const TOGETHER = 100_000
 /** What `keyOf` makes, and nothing else: a bucket may hold what is not ours. */
 const OURS = /^pictures\/([0-9a-f]{2})\/\1[0-9a-f]{62}\/[a-z0-9_-]+\.(jpg|webp|avif)$/
 /** As many requests as the S3 store sends at once. */
@@ -52,11 +51,17 @@ export async function verifyPictures(
 ): Promise<Verified> {
   const { deep, onFault, signal } = options
   const tally: Verified = { keys: 0, objects: 0, missing: 0, wrongLength: 0, damaged: 0 }
-  for (const prefix of (await rows.count(signal)) > FEW ? PREFIXES : [ALL]) {
-    const expected = await rows.under(prefix, signal)
+  const together = Math.max(
+    1,
+    Math.floor((PREFIXES.length * TOGETHER) / Math.max(1, await rows.count(signal))),
+  )
+  for (let at = 0; at < PREFIXES.length; at += together) {
+    const prefixes = PREFIXES.slice(at, at + together)
+    const expected = await rows.between(rangeOf(prefixes), signal)
     tally.keys += expected.size
     const whole: PictureRow[] = []
-    if (expected.size > 0) {
+    for (const prefix of prefixes) {
+      if (expected.size === 0) break
       for await (const { key, bytes } of store.list(prefix, signal)) {
         const row = expected.get(key)
         if (row === undefined) continue
@@ -140,14 +145,16 @@ async function orphansOf(
 ): Promise<Swept> {
   const { graceMs, nowMs, signal, take } = options
   const tally: Swept = { named: 0, young: 0, foreign: 0, orphans: 0, orphanBytes: 0 }
+  let objects: ObjectInfo[] = []
+  let prefixes: string[] = []
   for (const prefix of PREFIXES) {
-    const objects: ObjectInfo[] = []
     for await (const object of store.list(prefix, signal)) {
       if (OURS.test(object.key)) objects.push(object)
       else tally.foreign++
     }
-    if (objects.length === 0) continue
-    const named = await rows.under(prefix, signal)
+    prefixes.push(prefix)
+    if (objects.length < TOGETHER && prefix !== PREFIXES.at(-1)) continue
+    const named = objects.length === 0 ? new Map() : await rows.between(rangeOf(prefixes), signal)
     const orphans: ObjectInfo[] = []
     for (const object of objects) {
       if (named.has(object.key)) tally.named++
@@ -159,8 +166,16 @@ async function orphansOf(
       }
     }
     await take(orphans)
+    objects = []
+    prefixes = []
   }
   return tally
+}
+
+/** The range of keys that begin with one of these prefixes, which follow one another. */
+function rangeOf(prefixes: readonly string[]): { from: string; below: string } {
+  // `0` is the character after `/`.
+  return { from: prefixes[0]!, below: prefixes.at(-1)!.replace(/\/$/, '0') }
 }
 
 function refuseMost(

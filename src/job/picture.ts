@@ -53,6 +53,9 @@ export interface PictureRow extends StoredVariant {
 /** The rows of stored pictures, for whoever compares them with the store. */
 export interface PictureRows {
   count(signal: AbortSignal): Promise<number>
-  /** One row for each key that begins with `prefix`, by key. */
-  under(prefix: string, signal: AbortSignal): Promise<Map<string, PictureRow>>
+  /** One row for each key from `from` up to but without `below`, by key. */
+  between(
+    range: { readonly from: string; readonly below: string },
+    signal: AbortSignal,
+  ): Promise<Map<string, PictureRow>>
 }

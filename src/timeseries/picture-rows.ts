@@ -37,16 +37,22 @@ export class StoredPictureRows implements PictureRows {
     return Number(row?.n ?? 0)
   }
 
-  /** One row for each key that begins with `prefix`, the newest where several show the same picture. Held in memory whole. */
-  async under(prefix: string, signal: AbortSignal): Promise<Map<string, PictureRow>> {
+  /**
+   * One row for each key of the range, the newest where several show the same picture. Held in memory whole. Reads the whole
+   * table, which is not ordered by key: ask few times.
+   */
+  async between(
+    { from, below }: { readonly from: string; readonly below: string },
+    signal: AbortSignal,
+  ): Promise<Map<string, PictureRow>> {
     const rows = await select<{
       key: string
       of: readonly [string, string, string, string, number | string, number | string, number | string]
     }>(
       this.#engine,
       `SELECT key, argMax((platform, creator_id, subject, variant, width, height, bytes), ts) AS of
-      FROM pictures FINAL WHERE startsWith(key, {prefix:String}) GROUP BY key`,
-      { prefix },
+      FROM pictures FINAL WHERE key >= {from:String} AND key < {below:String} GROUP BY key`,
+      { from, below },
       { signal, executionTimeS: EXECUTION_TIME_S },
     )
     return new Map(

@@ -48,7 +48,9 @@ async function openBucket(t: TestContext) {
   const remove = () =>
     poll(
       async () => {
-        for await (const { key } of store.list('')) await store.delete(key)
+        const deleted: Promise<void>[] = []
+        for await (const { key } of store.list('')) deleted.push(store.delete(key))
+        await Promise.all(deleted)
         await client.send(new DeleteBucketCommand({ Bucket: bucket }))
         return true
       },
@@ -89,7 +91,7 @@ interface Trouble {
   readonly objects: ObjectStore
   readonly begin: () => unknown
   readonly end: () => unknown
-  /** What the log says of it. */
+  /** What the log says of it, whichever call met it first: the answer to a HEAD has no body to name the error. */
   readonly logged: RegExp
 }
 
@@ -103,7 +105,8 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   ])
   t.after(() => simulator.kill())
   const [upstream = ''] = await simulator.says(/http:\/\/[\d.:]+/)
-  const wide = { rate: 20, burst: 10 }
+  // The first jobs are done at once, by the burst; what is left takes ten seconds and more, for the trouble to fall into.
+  const wide = { rate: 5, burst: 30 }
   const configuration: ConfigInput = {
     data: join(folder, 'data'),
     store: trouble.store,
@@ -135,6 +138,8 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
 
   const daemon = new Millrace(['run', '--input', 'jobs.ndjson'], { cwd: folder })
   daemons.defer(async () => void (await daemon.kill()))
+  // A test that has timed out does not come to its end.
+  t.signal.addEventListener('abort', () => void daemon.kill(), { once: true })
   const [, admin = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
   const results = () => linesOf(join(folder, 'data/millrace.results.ndjson'))
   await poll(() => (results().length >= DONE_BEFORE ? true : undefined), {
@@ -256,7 +261,7 @@ test(
       objects: store,
       begin: () => removeS3User(address, user),
       end: () => addS3User(address, user),
-      logged: /pictures wait until this is mended.*(AccessDenied|InvalidAccessKeyId).*check the access key/,
+      logged: /pictures wait until this is mended.*check the access key/,
     })
     assert.deepEqual(missing, [])
   },

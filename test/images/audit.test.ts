@@ -208,7 +208,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
 
 test('a sweep is refused when the rows cannot be those of this store', async (t) => {
   const store = await openFolder(t)
-  const rows = { count: async () => 0, under: async () => new Map() }
+  const rows = { count: async () => 0, between: async () => new Map() }
   for (const name of NAMES) await store.put(keyOf(name).key, Buffer.from('x'), META)
   const refusal = (says: RegExp) => (error: unknown) =>
     error instanceof MillraceError && error.code === 'SWEEP_REFUSED' && says.test(error.message)
@@ -246,10 +246,10 @@ test('what a daemon stores meanwhile is neither missing nor an orphan', async (t
   const asked: string[] = []
   const known = new Map<string, ReturnType<typeof rowOf>>()
   const rows = {
-    count: async () => 1_000_000,
-    under: async (prefix: string) => {
-      asked.push(prefix)
-      const found = new Map([...known].filter(([key]) => key.startsWith(prefix)))
+    count: async () => 100_000_000,
+    between: async ({ from, below }: { from: string; below: string }) => {
+      asked.push(from)
+      const found = new Map([...known].filter(([key]) => key >= from && key < below))
       // Right after the question a daemon stores a picture and its row.
       const late = keyOf(`late ${asked.length}`).key
       await store.put(late, body, META)
@@ -293,8 +293,7 @@ test('an object that a power failure cut short is named, in the folder where it 
     height: 1,
     bytes: 5,
   }
-  const under = async (prefix: string) => new Map(key.startsWith(prefix) ? [[key, row]] : [])
-  const rows = { count: async () => 1, under }
+  const rows = { count: async () => 1, between: async () => new Map([[key, row]]) }
   await truncate(join(folder, key), 2)
   await mkdir(join(folder, '.millrace/temporary'), { recursive: true })
   await writeFile(join(folder, '.millrace/temporary/half'), 'x')
