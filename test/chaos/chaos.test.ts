@@ -13,7 +13,7 @@ test('jobs are worked off once, and nothing is lost, while daemons and services 
   try {
     const summary = await runChaos({
       seed: SEED,
-      jobs: 1_500,
+      jobs: 1_700,
       faults: 8,
       daemons: 2,
       rate: 28,
