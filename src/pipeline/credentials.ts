@@ -6,8 +6,8 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Secrets } from '../telemetry/secrets.ts'
 import { Authoriser } from './authoriser.ts'
+import { type CredentialChoice, isOwnLevel, type Share } from './credential-choice.ts'
 import type { Errand } from './errand.ts'
-import type { CredentialChoice, Share } from './platform-permits.ts'
 
 export interface CredentialsOptions {
   readonly platform: string
@@ -275,9 +275,7 @@ function isMissing(entry: Entry): boolean {
 }
 
 function learnRoom(entry: Entry, levels: readonly LevelState[]): void {
-  const own = levels.filter(
-    ({ level }) => /^(?:credential|quota):/.test(level) && level.endsWith(`/${entry.credential.name}`),
-  )
+  const own = levels.filter(({ level }) => isOwnLevel(level, entry.credential.name))
   entry.room = Math.min(1, ...own.map(({ remaining, capacity }) => remaining / capacity))
   entry.roomPerPermit = Math.max(0, ...own.map(({ capacity }) => 1 / capacity))
   for (const { blockedUntilMs } of own) {

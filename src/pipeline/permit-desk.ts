@@ -1,7 +1,8 @@
 import type { Limiter, Permit } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { type CredentialChoice, PlatformPermits } from './platform-permits.ts'
+import type { CredentialChoice } from './credential-choice.ts'
+import { PlatformPermits } from './platform-permits.ts'
 import { expired } from './waiter.ts'
 
 export interface PermitDeskOptions {

@@ -4,27 +4,10 @@ import { type Grant, type Limiter, Permit, type Want } from '../job/permit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Arrivals } from './arrivals.ts'
+import { type CredentialChoice, isOwnLevel, type Share } from './credential-choice.ts'
 import { Lane } from './lane.ts'
 import { Patience, tick } from './patience.ts'
 import { expired, type Waiter } from './waiter.ts'
-
-/** Which credential permits are asked for with, where no call says so itself. All times on performance.now(). */
-export interface CredentialChoice {
-  /** Whom to ask for `count` permits with, and for how many of them each; empty while none can be used. */
-  share(count: number, nowMs: number): readonly Share[]
-  /** From when on one can be used. */
-  readonly usableAtMs: number
-  /** Permits were granted that count against it. */
-  granted(name: string, permits: number): void
-  /** Its own limits grant no more until then. */
-  holdBack(name: string, untilMs: number): void
-}
-
-export interface Share {
-  /** Of the credential; undefined where there is one without a name. */
-  readonly name: string | undefined
-  readonly count: number
-}
 
 export interface PlatformPermitsOptions {
   /** A grant is dropped when it cannot be used within this time of having been asked for. */
@@ -317,7 +300,7 @@ export class PlatformPermits {
         if (credential !== undefined) this.#options.credentials?.granted(credential, grant.granted)
       }
       queue.gatherMs = grant.gatherMs
-      const ofCredential = credential !== undefined && isOf(grant.level, credential)
+      const ofCredential = credential !== undefined && isOwnLevel(grant.level, credential)
       queue.isAlone =
         grant.level?.startsWith('endpoint:') === true || (ofCredential && queue.credential !== undefined)
       if (grant.level !== null) {
@@ -363,9 +346,4 @@ export class PlatformPermits {
 
 function keyOf(endpoint: string, credential: string | undefined): string {
   return credential === undefined ? endpoint : `${endpoint}@${credential}`
-}
-
-/** Whether a level is one of the credential's own. */
-function isOf(level: string | null, credential: string): boolean {
-  return level !== null && /^(?:credential|quota):/.test(level) && level.endsWith(`/${credential}`)
 }

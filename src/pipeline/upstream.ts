@@ -1,6 +1,6 @@
 import { type Credential, MAIN_CREDENTIAL, type TokenShelf } from '../job/credential.ts'
 import { AttemptError } from '../job/errors.ts'
-import type { Fetcher, FetchRequest, Reply } from '../job/fetch.ts'
+import type { Fetcher, Reply } from '../job/fetch.ts'
 import type { Limiter, LimitTarget, Permit } from '../job/permit.ts'
 import type { Authorisation, CallOptions, Endpoint, JsonReply, Platform } from '../job/platform.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -13,6 +13,7 @@ import type { Errand } from './errand.ts'
 import { judgeReply, type ReadReply, type ReplyReader, readReply } from './judge-reply.ts'
 import { Pause } from './pause.ts'
 import type { PermitDesk } from './permit-desk.ts'
+import { requestOf } from './request.ts'
 import { judge, type RetryPolicy, type Verdict } from './retry-policy.ts'
 
 export interface UpstreamPorts {
@@ -202,7 +203,7 @@ export class Upstream {
     try {
       // In the same turn as the engine counts it, and also when there is no request to be made of the options.
       desk.sent(permit)
-      reply = await fetcher.fetch(this.#request(endpoint, late, authorisation), permit, {
+      reply = await fetcher.fetch(requestOf(this.#origin, endpoint, late, authorisation), permit, {
         signal: errand.signal,
         onArrived: () => desk.arrived(permit),
       })
@@ -303,32 +304,6 @@ export class Upstream {
     if (ofCredential !== undefined) void relay.tell(this.#targetOf('credential', permit), ofCredential)
     const ofEndpoint = reader.adviceOf(reply.headers, nowMs)
     if (ofEndpoint !== undefined) void relay.tell({ platform, endpoint: read.endpoint }, ofEndpoint)
-  }
-
-  #request(endpoint: Endpoint, options: CallOptions, authorisation: Authorisation): FetchRequest {
-    // Most paths have no parts to fill, and this runs for every call.
-    const path = !endpoint.path.includes(':')
-      ? endpoint.path
-      : endpoint.path.replaceAll(/:([a-z_]+)/g, (_whole, part: string) => {
-          const value = options.path?.[part] ?? authorisation.path?.[part]
-          if (value === undefined) throw new TypeError(`${endpoint.path}: the call gives no ${part}`)
-          return encodeURIComponent(value)
-        })
-    const url = new URL(this.#origin + path)
-    for (const [key, value] of Object.entries({ ...options.query, ...authorisation.query })) {
-      if (value !== undefined) url.searchParams.set(key, String(value))
-    }
-    const headers: Record<string, string> = { accept: 'application/json', ...authorisation.headers }
-    const method = endpoint.method ?? 'GET'
-    if (options.form !== undefined) {
-      headers['content-type'] = 'application/x-www-form-urlencoded'
-      return { method, url, headers, body: new URLSearchParams(options.form).toString() }
-    }
-    if (options.json !== undefined) {
-      headers['content-type'] = 'application/json'
-      return { method, url, headers, body: JSON.stringify(options.json) }
-    }
-    return { method, url, headers }
   }
 }
 
