@@ -76,7 +76,8 @@ export function realConfiguration(
       secret_access_key: s3.password,
     },
     limits: { ...realLimits(limits, window), cold_start: coldStart },
-    fetch: { timeout: '5s', read_timeout: '5s' },
+    // Of thousands of jobs none may be given up by chance: with one reply in a hundred an error, three attempts lose one in a million.
+    fetch: { timeout: '5s', read_timeout: '5s', attempts: 8 },
     retry: { delays: ['1s', '5s'], base: '200ms' },
     platforms: Object.fromEntries(
       PLAYED.map((platform) => [
