@@ -1,4 +1,5 @@
-import type { Admin, Kafka } from 'kafkajs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Admin, ITopicConfig, Kafka } from 'kafkajs'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { withAdmin } from './client.ts'
@@ -62,15 +63,15 @@ async function ensure(
     )
   }
   try {
-    await admin.createTopics({
-      waitForLeaders: true,
-      topics: missing.map((spec) => ({
+    await createTopics(
+      admin,
+      missing.map((spec) => ({
         topic: spec.topic,
         numPartitions: spec.partitions ?? -1,
         replicationFactor: spec.replicationFactor ?? -1,
         configEntries: Object.entries(spec.config ?? {}).map(([name, value]) => ({ name, value })),
       })),
-    })
+    )
   } catch (error) {
     // That another daemon created one of them a moment ago is no error to kafkajs either.
     throw new MillraceError(
@@ -81,6 +82,35 @@ async function ensure(
   }
   options.log.info({ topics: names }, 'created topics')
   return names
+}
+
+/** How long new topics may take until every partition has its leader, and the pause between two looks. */
+const LED_WITHIN_MS = 15_000
+const LOOK_MS = 50
+
+/**
+ * Creates topics, those that are there already aside, and resolves when each of their partitions has a leader. kafkajs can wait
+ * itself, but gives up when the broker it asks does not know the topic yet, which with KRaft is so for a moment.
+ */
+export async function createTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {
+  await admin.createTopics({ waitForLeaders: false, topics })
+  const names = topics.map(({ topic }) => topic)
+  const endsAtMs = performance.now() + LED_WITHIN_MS
+  while (!(await haveLeaders(admin, names, performance.now() >= endsAtMs))) await sleep(LOOK_MS)
+}
+
+/** False while the broker does not know one of the topics, or a leader; with `isLast` that is thrown. */
+async function haveLeaders(admin: Admin, names: string[], isLast: boolean): Promise<boolean> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: names })
+    const isLed = topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0))
+    if (!isLed && isLast) throw new Error(`no leader within ${LED_WITHIN_MS} ms`)
+    return isLed
+  } catch (error) {
+    const { type } = error as { type?: unknown }
+    if (isLast || (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && type !== 'LEADER_NOT_AVAILABLE')) throw error
+    return false
+  }
 }
 
 /** kafkajs puts the reply for each topic into `errors` of one error that says nothing itself. */

@@ -8,6 +8,7 @@ import { createClient } from '@clickhouse/client'
 import kafkajs, { type Message } from 'kafkajs'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { BATCH_BYTES_MAX } from '../../src/kafka/codecs.ts'
+import { createTopics } from '../../src/kafka/topics.ts'
 import { silent } from '../contract/source.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
@@ -52,10 +53,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
   await Promise.all([admin.connect(), producer.connect()])
   const topic = `${run}.jobs`
   const roomy = [{ name: 'max.message.bytes', value: '12000000' }]
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: [{ topic, numPartitions: 6, configEntries: roomy }],
-  })
+  await createTopics(admin, [{ topic, numPartitions: 6, configEntries: roomy }])
 
   /** What each record's value hashes to, by its key. */
   const published = new Map<string, string>()

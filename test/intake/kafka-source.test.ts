@@ -8,6 +8,7 @@ import type { KafkaSourceOptions } from '../../src/intake/kafka-source-options.t
 import { HEADERS } from '../../src/job/job.ts'
 import type { Delivery } from '../../src/job/record.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
+import { createTopics } from '../../src/kafka/topics.ts'
 import { describeSource, numbered, Run, silent, until } from '../contract/source.ts'
 import { need, SERVICE_VARIABLES } from '../need.ts'
 
@@ -35,7 +36,7 @@ after(async () => {
 async function freshTopic(partitions: number): Promise<string> {
   const topic = `source-${randomUUID()}`
   topics.push(topic)
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: partitions }] })
+  await createTopics(admin, [{ topic, numPartitions: partitions }])
   return topic
 }
 
@@ -263,7 +264,7 @@ describe('Kafka source', () => {
     )
     await admin.deleteTopics({ topics: [topic] })
     await until(async () => !(await admin.listTopics()).includes(topic), 'the deletion')
-    await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1 }] })
+    await createTopics(admin, [{ topic, numPartitions: 1 }])
     await publish(topic, 0, numbered(100, 3))
     await until(() => run.deliveries.length >= 23, 'the second life of the topic')
     assert.deepEqual(run.values().slice(-3), numbered(100, 3))

@@ -5,6 +5,7 @@ import kafkajs, { type Admin } from 'kafkajs'
 import { KafkaSource } from '../../src/intake/kafka-source.ts'
 import type { Delivery } from '../../src/job/record.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
+import { createTopics } from '../../src/kafka/topics.ts'
 import { numbered, Run, silent, until } from '../contract/source.ts'
 import { need } from '../need.ts'
 import { startKafka } from '../services/kafka.ts'
@@ -34,7 +35,7 @@ test('10,000 jobs survive members that come and go and a broker that is killed t
     await broker.stop()
   })
   await admin.connect()
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: PARTITIONS }] })
+  await createTopics(admin, [{ topic, numPartitions: PARTITIONS }])
   const producer = client().producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
   await producer.connect()
   for (let partition = 0; partition < PARTITIONS; partition++) {
@@ -151,7 +152,7 @@ test('a broker that keeps little beside an offset still keeps the offset', {
     await broker.stop()
   })
   await Promise.all([admin.connect(), producer.connect()])
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1 }] })
+  await createTopics(admin, [{ topic, numPartitions: 1 }])
   await producer.send({ topic, messages: numbered(0, 10).map((value) => ({ value, partition: 0 })) })
   await first.start()
   await until(() => first.deliveries.length === 10, 'the records')

@@ -11,6 +11,7 @@ import { HEADERS } from '../../src/job/job.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { BATCH_BYTES_MAX, gzipCodec, lz4Codec, snappyCodec, zstdCodec } from '../../src/kafka/codecs.ts'
 import { encodeVarint } from '../../src/kafka/record-cutter.ts'
+import { createTopics } from '../../src/kafka/topics.ts'
 import { Run, silent, until } from '../contract/source.ts'
 import { need } from '../need.ts'
 
@@ -142,7 +143,7 @@ async function withTopic(
   const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
   await Promise.all([admin.connect(), producer.connect()])
   const topic = `codecs-${randomUUID()}`
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1 }] })
+  await createTopics(admin, [{ topic, numPartitions: 1 }])
   try {
     await body(
       topic,

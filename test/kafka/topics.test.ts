@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { describe, it, type TestContext } from 'node:test'
+import type { Admin } from 'kafkajs'
 import { checkKafka, createKafkaClient, withAdmin } from '../../src/kafka/client.ts'
-import { ensureTopics, missingTopics } from '../../src/kafka/topics.ts'
+import { createTopics, ensureTopics, missingTopics } from '../../src/kafka/topics.ts'
 import { silent } from '../contract/source.ts'
 import { need } from '../need.ts'
 
@@ -31,6 +32,31 @@ describe('topics', () => {
         resources: [{ type: 2, name: topic, configNames: ['retention.ms'] }],
       })
       assert.equal(configs.resources[0]!.configEntries[0]!.configValue, '60000')
+      await admin.deleteTopics({ topics: [topic] })
+    })
+  })
+
+  it('waits for a broker that does not know the new topic yet', async (t) => {
+    const place = setup(t)
+    if (place === null) return
+    const { brokers, kafka } = place
+    const topic = `topics-${randomUUID()}`
+    const topics = [{ topic, numPartitions: 2 }]
+    await withAdmin(kafka, brokers, async (admin) => {
+      let looks = 0
+      // The topic comes into being after the first look, which a broker does to us now and then.
+      const late = {
+        ...admin,
+        createTopics: async () => true,
+        async fetchTopicMetadata(query: { topics: string[] }) {
+          looks += 1
+          if (looks === 2) await admin.createTopics({ topics })
+          return await admin.fetchTopicMetadata(query)
+        },
+      } as Admin
+      await createTopics(late, topics)
+      assert.ok(looks >= 2)
+      assert.deepEqual(await missingTopics(kafka, brokers, [topic]), [])
       await admin.deleteTopics({ topics: [topic] })
     })
   })
