@@ -65,7 +65,7 @@ export function judgeReply(
     })
   }
   if (reply.status >= 300) {
-    throw new AttemptError(reasonOfStatus(reply.status), said(reply, endpoint, reader))
+    throw new AttemptError(reasonOfStatus(reply), said(reply, endpoint, reader))
   }
   const parsed = call.response.safeParse(json)
   // A 204 has no body, and a schema may say that none is needed.
@@ -82,10 +82,16 @@ export function judgeReply(
 /** Leaves room for the sample: a dead letter's message has 2,000 characters. */
 const ISSUES_CHARS_MAX = 600
 
-function reasonOfStatus(status: number) {
+/** An API does not speak in pages: this one is a gateway's, a proxy's or a firewall's. */
+const MARKUP = /^\s*</
+
+function reasonOfStatus({ status, body }: Reply) {
   if (status === 401) return 'unauthorized'
   if (status === 403) return 'forbidden'
-  if (status === 404 || status === 410) return 'not_found'
+  // For a page no creator is declared gone.
+  if (status === 404 || status === 410) {
+    return MARKUP.test(body.subarray(0, 64).toString('latin1')) ? 'bad_response' : 'not_found'
+  }
   // A redirect of an API call would need a permit of its own, and an API that moves is a matter for its adapter.
   if (status < 400) return 'bad_response'
   return status === 408 ? 'timeout' : 'bad_response'

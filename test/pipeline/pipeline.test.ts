@@ -805,6 +805,20 @@ test('a status that is a failure is told with what the body says, a redirect wit
   )
 })
 
+test('a 404 that is a page is no word of the API: no creator is declared gone for it', async () => {
+  const bench = new Bench()
+  const gone = () => bench.written.flatMap(({ rows }) => rows).filter((row) => row.table === 'creators')
+  for (const [body, reason] of [
+    ['\n<!DOCTYPE html><title>404</title>', 'bad_response'],
+    ['Not found', 'not_found'],
+  ] as const) {
+    bench.reply = () => ({ ...json(404, ''), body: Buffer.from(body) })
+    await bench.deliver({ ...JOB, creator_id: reason })
+    assert.equal(bench.results().at(-1)?.reason, reason)
+  }
+  assert.equal(gone().length, 1)
+})
+
 test('a reply without a body will do where the schema needs none', async () => {
   const counted = (response: z.ZodType) =>
     new Bench({ ...COUNTER, endpoints: { count: { ...COUNTER.endpoints.count, response } } } as Platform)
