@@ -1,9 +1,10 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import sharp, { type Sharp, type SharpOptions } from 'sharp'
 import { messageOf } from '../job/errors.ts'
+import { ordinaryJpegSize } from './jpeg-size.ts'
 import { countParts } from './parts-count.ts'
 import type { EncoderOptions, MadeVariant, ResizeResult, ResizeTask } from './resize-task.ts'
-import { sniff } from './sniff.ts'
+import { type SourceFormat, sniff } from './sniff.ts'
 import { type Pixels, thumbhashOf } from './thumbhash.ts'
 import { planOf, type Size, type Variant } from './variants.ts'
 
@@ -100,8 +101,7 @@ async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTas
     throw new Refused(`has ${parts.segments} segments; expected at most ${SEGMENTS_MAX}`)
   refuseFrames(parts.frames, limits.pagesMax)
   // The bound on pixels is ours to report: sharp's message does not say how many there were.
-  const header = await sharp(input, { ...options, limitInputPixels: false }).metadata()
-  const { width, height } = header.autoOrient
+  const { width, height, pages } = ordinaryJpeg(sniffed.format, input) ?? (await headerOf(input, options))
   const pixelsMax =
     sniffed.format === 'avif' || sniffed.format === 'heif' ? limits.heifPixelsMax : limits.pixelsMax
   if (width * height > pixelsMax) {
@@ -116,8 +116,22 @@ async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTas
     throw new Refused(
       `has ${parts.scans} scans of ${width} × ${height} pixels; expected fewer for as many pixels`,
     )
-  refuseFrames(header.pages ?? 1, limits.pagesMax)
+  refuseFrames(pages, limits.pagesMax)
   return { width, height }
+}
+
+interface Header extends Size {
+  readonly pages: number
+}
+
+function ordinaryJpeg(format: SourceFormat, input: Buffer): Header | undefined {
+  const size = format === 'jpeg' ? ordinaryJpegSize(input) : undefined
+  return size === undefined ? undefined : { ...size, pages: 1 }
+}
+
+async function headerOf(input: Buffer, options: SharpOptions): Promise<Header> {
+  const { autoOrient, pages = 1 } = await sharp(input, { ...options, limitInputPixels: false }).metadata()
+  return { ...autoOrient, pages }
 }
 
 function refuseFrames(frames: number, framesMax: number): void {

@@ -246,6 +246,10 @@ async function jpegs(): Promise<Group> {
       jpegWith(jpeg, exif({ orientation: 6 }), exif({ orientation: 3 })),
       '200x300',
     ],
+    'JPEG with an orientation behind its frame header': [
+      Buffer.concat([jpeg.subarray(0, frame.to), exif({ orientation: 6 }), jpeg.subarray(frame.to)]),
+      '200x300',
+    ],
     'JPEG with a profile of noise': [jpegWith(jpeg, iccSegment(Buffer.alloc(500, 'noise'))), '300x200'],
     'JPEG with an empty profile': [jpegWith(jpeg, iccSegment(Buffer.alloc(0))), '300x200'],
     'JPEG with the third piece of nine of a profile': [
