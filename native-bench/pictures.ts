@@ -4,7 +4,7 @@
  * `node native-bench/pictures.ts [--json] [--only stage] [--rounds 11] [--round-ms 600]`, about 45 s. Beside it, in `pictures/`: rivals, quality,
  * sizing, uploads, memory.
  * Pictures per core-second is the figure that holds on a shared machine, `best` its least disturbed round; the target is 95%
- * of bare sharp.
+ * of bare sharp with the same errands.
  *
  * - bare: what one writes without thinking further: a sharp pipeline for each variant, on the main thread.
  * - bare chained: one decode to raw, both variants from it, on the main thread.
@@ -46,6 +46,7 @@ interface Contestant {
 }
 
 const SOURCES = 8
+const ERRANDS = 'bare with its errands'
 
 /** Serves `/<source>/<n>`: a source with `n` behind its end, so that every address has bytes of its own. */
 async function serve(): Promise<void> {
@@ -146,7 +147,7 @@ async function compare(port: number): Promise<void> {
       },
     },
     {
-      name: 'bare with its errands',
+      name: ERRANDS,
       inFlight: SIZE.tasksInFlightMax,
       async one() {
         const url = new URL(`http://127.0.0.1:${port}/${served}/${served++}`)
@@ -198,15 +199,18 @@ async function compare(port: number): Promise<void> {
   await downloader.close()
   await rm(folder, { recursive: true, force: true })
 
+  const errands = contestants.findIndex(({ name }) => name === ERRANDS)
   const rows = contestants.map(({ name }, which) => {
     const perCoreSecond = figures[which]!.map((one) => one.perCoreSecond)
-    const ratios = perCoreSecond.map((value, index) => value / figures[0]![index]!.perCoreSecond)
+    const against = (other: number) =>
+      rounded(median(perCoreSecond.map((value, index) => value / figures[other]![index]!.perCoreSecond)), 3)
     return {
       name,
       per_second: rounded(median(figures[which]!.map((one) => one.perSecond))),
       per_core_second: rounded(median(perCoreSecond)),
       best: rounded(Math.max(...perCoreSecond)),
-      to_bare: Math.round(median(ratios) * 1000) / 1000,
+      to_bare: against(0),
+      ...(errands < 0 ? {} : { to_errands: against(errands) }),
     }
   })
   const sourceBytes = Math.round(sources.reduce((sum, { length }) => sum + length, 0) / SOURCES)

@@ -19,6 +19,9 @@ const SIDE_MAX = 65_535
 /** Photographs have under 100; random bytes behind one look like 1,000 in 4 MB. */
 const SEGMENTS_MAX = 20_000
 
+/** PNG's texts and profiles: a picture has a handful; as many cost 0.5 s at most. */
+const DEFLATED_MAX = 16
+
 /** Scans × pixels, about 3 s. Progressive pictures have 10 scans or so: 0.5 × 10⁹ at the bound of 50 megapixels. */
 const SCANNED_PIXELS_MAX = 5_000_000_000
 
@@ -99,6 +102,8 @@ async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTas
   const parts = countParts(sniffed.format, input)
   if (parts.segments > SEGMENTS_MAX)
     throw new Refused(`has ${parts.segments} segments; expected at most ${SEGMENTS_MAX}`)
+  if (parts.deflated > DEFLATED_MAX)
+    throw new Refused(`has ${parts.deflated} texts and profiles; expected at most ${DEFLATED_MAX}`)
   refuseFrames(parts.frames, limits.pagesMax)
   // The bound on pixels is ours to report: sharp's message does not say how many there were.
   const { width, height, pages } = ordinaryJpeg(sniffed.format, input) ?? (await headerOf(input, options))

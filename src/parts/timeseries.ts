@@ -32,8 +32,7 @@ export function requireDatabase(config: Config): void {
 /** The ClickHouse server that the configuration names, or the embedded engine in the folder `data`. No I/O. */
 export function openEngine(config: Config): Engine {
   const section = config.clickhouse
-  if (section === undefined)
-    return new ChdbEngine({ path: databaseFolderOf(config), database: DATABASE })
+  if (section === undefined) return new ChdbEngine({ path: databaseFolderOf(config), database: DATABASE })
   const { url, username, password, database } = section
   const tls = tlsOf(section.tls, 'clickhouse.tls')
   if (typeof tls === 'boolean' || tls.ca === undefined)

@@ -47,6 +47,7 @@ async function bombs(): Promise<Group> {
   const progressive = await drawn(64, 64).jpeg({ progressive: true }).toBuffer()
   const lossless = await drawn(8, 8).webp({ lossless: true }).toBuffer()
   const vast = { width: 30_000, height: 30_000 }
+  const text = pngChunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(7_900_000))]))
   const nested = '<g>'.repeat(100_000)
   const laughs = Array.from({ length: 9 }, (_, n) => `<!ENTITY l${n + 1} "${`&l${n};`.repeat(10)}">`).join('')
   return {
@@ -71,6 +72,11 @@ async function bombs(): Promise<Group> {
       ),
       '1x1',
     ],
+    'PNG with 17 texts of 8 MB, deflated': [
+      plainPng(PIXEL, ...Array<Buffer>(17).fill(text)),
+      /has 17 texts and profiles; expected at most 16/,
+    ],
+    'PNG with 16 texts of 8 MB, deflated': [plainPng(PIXEL, ...Array<Buffer>(16).fill(text)), '1x1'],
     'PNG with 50,000 comments': [
       plainPng(PIXEL, ...Array.from({ length: 50_000 }, () => pngChunk('tEXt', Buffer.from('a\0b')))),
       '1x1',
