@@ -38,7 +38,8 @@ async function measure(): Promise<void> {
   const one = async () => {
     const bytes = new Uint8Array(sources[at++ % sources.length]!)
     const result = await pool.resize({ bytes, sha256: randomBytes(32).toString('hex') }, signal)
-    if (result.status === 'rejected') throw new Error(result.why)
+    // On a machine that is busy otherwise a picture may run out of time.
+    if (result.status === 'rejected') console.error(result.why)
   }
   await spend(SIZE.tasksInFlightMax, (begun) => begun < 100, one)
   for (let point = 0; point < POINTS; point++) {
