@@ -3,7 +3,8 @@ import sharp, { type Sharp, type SharpOptions } from 'sharp'
 import { messageOf } from '../job/errors.ts'
 import { ordinaryJpegSize } from './jpeg-size.ts'
 import { countParts } from './parts-count.ts'
-import type { EncoderOptions, MadeVariant, ResizeResult, ResizeTask } from './resize-task.ts'
+import { pixelChunksOf } from './png-chunks.ts'
+import type { DecodeLimits, EncoderOptions, MadeVariant, ResizeResult, ResizeTask } from './resize-task.ts'
 import { type SourceFormat, sniff } from './sniff.ts'
 import { type Pixels, thumbhashOf } from './thumbhash.ts'
 import { planOf, type Size, type Variant } from './variants.ts'
@@ -18,9 +19,6 @@ const SIDE_MAX = 65_535
 
 /** Photographs have under 100; random bytes behind one look like 1,000 in 4 MB. */
 const SEGMENTS_MAX = 20_000
-
-/** PNG's texts and profiles: a picture has a handful; as many cost 0.5 s at most. */
-const DEFLATED_MAX = 16
 
 /** Scans × pixels, about 3 s. Progressive pictures have 10 scans or so: 0.5 × 10⁹ at the bound of 50 megapixels. */
 const SCANNED_PIXELS_MAX = 5_000_000_000
@@ -53,8 +51,10 @@ async function made(task: ResizeTask): Promise<ResizeResult & { status: 'made' }
     pages: 1,
     autoOrient: true,
   }
-  const input = Buffer.from(task.bytes.buffer, task.bytes.byteOffset, task.bytes.byteLength)
-  const plan = planOf(task.variants, await checkedSize(input, options, task))
+  const bytes = Buffer.from(task.bytes.buffer, task.bytes.byteOffset, task.bytes.byteLength)
+  const format = formatOf(bytes)
+  const input = format === 'png' ? pixelChunksOf(bytes) : bytes
+  const plan = planOf(task.variants, await checkedSize(format, input, options, task.limits))
   // To sRGB, without metadata, at most 8 bits: sharp's defaults, except that grey stays grey unless asked.
   const decoded = sharp(input, options)
     .timeout({ seconds: Math.ceil(task.limits.timeoutMs / 1000) })
@@ -94,24 +94,30 @@ async function made(task: ResizeTask): Promise<ResizeResult & { status: 'made' }
   }
 }
 
-/** The upright size, read from the header alone, once everything in the header is within bounds. */
-async function checkedSize(input: Buffer, options: SharpOptions, task: ResizeTask): Promise<Size> {
-  const { limits } = task
-  const sniffed = sniff(input)
+/** What the bytes are, when it is something that is decoded at all. */
+function formatOf(bytes: Buffer): SourceFormat {
+  const sniffed = sniff(bytes)
   if ('other' in sniffed) throw new Refused(`is ${sniffed.other}; expected JPEG, PNG, WebP, GIF or AVIF`)
-  const parts = countParts(sniffed.format, input)
+  return sniffed.format
+}
+
+/** The upright size, read from the header alone, once everything in the header is within bounds. */
+async function checkedSize(
+  format: SourceFormat,
+  input: Buffer,
+  options: SharpOptions,
+  limits: DecodeLimits,
+): Promise<Size> {
+  const parts = countParts(format, input)
   if (parts.segments > SEGMENTS_MAX)
     throw new Refused(`has ${parts.segments} segments; expected at most ${SEGMENTS_MAX}`)
-  if (parts.deflated > DEFLATED_MAX)
-    throw new Refused(`has ${parts.deflated} texts and profiles; expected at most ${DEFLATED_MAX}`)
   refuseFrames(parts.frames, limits.pagesMax)
   // The bound on pixels is ours to report: sharp's message does not say how many there were.
-  const { width, height, pages } = ordinaryJpeg(sniffed.format, input) ?? (await headerOf(input, options))
-  const pixelsMax =
-    sniffed.format === 'avif' || sniffed.format === 'heif' ? limits.heifPixelsMax : limits.pixelsMax
+  const { width, height, pages } = ordinaryJpeg(format, input) ?? (await headerOf(input, options))
+  const pixelsMax = format === 'avif' || format === 'heif' ? limits.heifPixelsMax : limits.pixelsMax
   if (width * height > pixelsMax) {
     throw new Refused(
-      `has ${width} × ${height} pixels; expected at most ${pixelsMax / 1_000_000} megapixels for ${sniffed.format}`,
+      `has ${width} × ${height} pixels; expected at most ${pixelsMax / 1_000_000} megapixels for ${format}`,
     )
   }
   // Few pixels may still be a very long line, of which a crop would need every one.

@@ -47,7 +47,9 @@ async function bombs(): Promise<Group> {
   const progressive = await drawn(64, 64).jpeg({ progressive: true }).toBuffer()
   const lossless = await drawn(8, 8).webp({ lossless: true }).toBuffer()
   const vast = { width: 30_000, height: 30_000 }
-  const text = pngChunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(7_900_000))]))
+  const deflated = Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(7_900_000, 'a'))])
+  const [text, profile] = [pngChunk('zTXt', deflated), pngChunk('iCCP', deflated)]
+  const letters = Buffer.alloc(1_000_000, 'b')
   const nested = '<g>'.repeat(100_000)
   const laughs = Array.from({ length: 9 }, (_, n) => `<!ENTITY l${n + 1} "${`&l${n};`.repeat(10)}">`).join('')
   return {
@@ -72,11 +74,22 @@ async function bombs(): Promise<Group> {
       ),
       '1x1',
     ],
-    'PNG with 17 texts of 8 MB, deflated': [
-      plainPng(PIXEL, ...Array<Buffer>(17).fill(text)),
-      /has 17 texts and profiles; expected at most 16/,
+    'PNG with 1,000 texts of 8 MB, deflated': [plainPng(PIXEL, ...Array<Buffer>(1_000).fill(text)), '1x1'],
+    'PNG with 19 texts of 1 MB': [
+      plainPng(
+        PIXEL,
+        ...Array<Buffer>(19).fill(pngChunk('tEXt', Buffer.concat([Buffer.from('a\0'), letters]))),
+      ),
+      '1x1',
     ],
-    'PNG with 16 texts of 8 MB, deflated': [plainPng(PIXEL, ...Array<Buffer>(16).fill(text)), '1x1'],
+    'PNG with 1,000 profiles of 8 MB, deflated': [
+      plainPng(PIXEL, ...Array<Buffer>(1_000).fill(profile)),
+      '1x1',
+    ],
+    'PNG with a text that ends behind the file': [
+      plainPng(PIXEL, patched(pngChunk('tEXt', letters), 0, 0x7f)),
+      /cannot be decoded/,
+    ],
     'PNG with 50,000 comments': [
       plainPng(PIXEL, ...Array.from({ length: 50_000 }, () => pngChunk('tEXt', Buffer.from('a\0b')))),
       '1x1',
