@@ -144,7 +144,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   const [, admin = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
   const results = () => linesOf(join(folder, 'data/millrace.results.ndjson'))
   await poll(() => (results().length >= DONE_BEFORE ? true : undefined), {
-    ...{ withinMs: 60_000, what: `${DONE_BEFORE} jobs are done` },
+    ...{ withinMs: 120_000, what: `${DONE_BEFORE} jobs are done` },
   })
 
   await trouble.begin()
@@ -203,7 +203,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   }
 }
 
-const TIMEOUT = { timeout: 200_000 }
+const TIMEOUT = { timeout: 240_000 }
 
 // Side by side: most of their time is waiting, for permits and for the store to be tried again.
 describe('a store in trouble', { concurrency: 2 }, () => {
