@@ -1,16 +1,17 @@
 /**
  * The picture pool and the whole stage beside bare sharp: same sources (1080², about 320 KB), same variants (the defaults), same
  * number in flight; rounds in turn and short, so that what else runs meets all alike; medians.
- * `node native-bench/pictures.ts [--json] [--only stage] [--rounds 11] [--round-ms 600]`, about 45 s. Beside it, in `pictures/`: rivals, quality,
+ * `node native-bench/pictures.ts [--json] [--only stage] [--rounds 11] [--round-ms 600] [--s3]`, about 45 s. Beside it, in `pictures/`: rivals, quality,
  * sizing, uploads, memory.
  * Pictures per core-second is the figure that holds on a shared machine, `best` its least disturbed round; the target is 95%
- * of bare sharp.
+ * of bare sharp with the same errands.
  *
  * - bare: what one writes without thinking further: a sharp pipeline for each variant, on the main thread.
  * - bare chained: one decode to raw, both variants from it, on the main thread.
  * - bare with its errands: the same, its source downloaded and its two variants written as plain files: what a stage cannot do without.
  * - pool: the worker threads, crash marks and thumbhash included.
- * - stage: from a loopback server in a process of its own to files in a folder (no flush to the disk: it is not its bench).
+ * - stage: from a loopback server in a process of its own to files in a folder (no flush to the disk: it is not its bench), or (`--s3`) to
+ *   a real S3-compatible server, in a process of its own as well.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -21,6 +22,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
@@ -30,8 +32,19 @@ import { Pictures } from '../src/images/stage.ts'
 import { DEFAULT_VARIANTS } from '../src/images/variants.ts'
 import type { Downloader } from '../src/job/fetch.ts'
 import { FolderStore } from '../src/store/folder.ts'
+import { S3Store } from '../src/store/s3.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
-import { DAEMON_ENV, LOG, machine, median, openPool, rounded, SIZE, source } from './pictures/bench.ts'
+import {
+  DAEMON_ENV,
+  LOG,
+  machine,
+  median,
+  openBucket,
+  openPool,
+  rounded,
+  SIZE,
+  source,
+} from './pictures/bench.ts'
 
 interface Figures {
   readonly perSecond: number
@@ -46,6 +59,7 @@ interface Contestant {
 }
 
 const SOURCES = 8
+const ERRANDS = 'bare with its errands'
 
 /** Serves `/<source>/<n>`: a source with `n` behind its end, so that every address has bytes of its own. */
 async function serve(): Promise<void> {
@@ -104,6 +118,7 @@ async function compare(port: number): Promise<void> {
       only: { type: 'string' },
       rounds: { type: 'string', default: '11' },
       'round-ms': { type: 'string', default: '600' },
+      s3: { type: 'boolean', default: false },
     },
   })
   const [rounds, roundMs] = [Number(values.rounds), Number(values['round-ms'])]
@@ -119,7 +134,11 @@ async function compare(port: number): Promise<void> {
   const metrics = createMetrics()
   const pool = openPool(folder, DEFAULT_VARIANTS)
   const downloader = new PlainDownloader()
-  const store = new FolderStore({ folder: join(folder, 'objects'), flush: false })
+  const bucket = values.s3 ? await openBucket() : undefined
+  const store =
+    bucket === undefined
+      ? new FolderStore({ folder: join(folder, 'objects'), flush: false })
+      : new S3Store(bucket.where)
   const stage = new Pictures({ variants: DEFAULT_VARIANTS }, { downloader, store, pool, metrics, log: LOG })
   await stage.start()
 
@@ -146,7 +165,7 @@ async function compare(port: number): Promise<void> {
       },
     },
     {
-      name: 'bare with its errands',
+      name: ERRANDS,
       inFlight: SIZE.tasksInFlightMax,
       async one() {
         const url = new URL(`http://127.0.0.1:${port}/${served}/${served++}`)
@@ -185,7 +204,13 @@ async function compare(port: number): Promise<void> {
   for (const contestant of contestants) await round(contestant, 500)
   const figures = contestants.map(() => [] as Figures[])
   const loopDelayMs: number[] = []
+  const idleDelayMs: number[] = []
   for (let index = 0; index < rounds; index++) {
+    const idle = monitorEventLoopDelay({ resolution: 1 })
+    idle.enable()
+    await sleep(roundMs)
+    idle.disable()
+    idleDelayMs.push(idle.percentile(99) / 1e6)
     for (const [which, contestant] of contestants.entries()) {
       const delay = monitorEventLoopDelay({ resolution: 1 })
       delay.enable()
@@ -196,17 +221,22 @@ async function compare(port: number): Promise<void> {
   }
   await stage.stop()
   await downloader.close()
+  await store.stop()
+  await bucket?.stop()
   await rm(folder, { recursive: true, force: true })
 
+  const errands = contestants.findIndex(({ name }) => name === ERRANDS)
   const rows = contestants.map(({ name }, which) => {
     const perCoreSecond = figures[which]!.map((one) => one.perCoreSecond)
-    const ratios = perCoreSecond.map((value, index) => value / figures[0]![index]!.perCoreSecond)
+    const against = (other: number) =>
+      rounded(median(perCoreSecond.map((value, index) => value / figures[other]![index]!.perCoreSecond)), 3)
     return {
       name,
       per_second: rounded(median(figures[which]!.map((one) => one.perSecond))),
       per_core_second: rounded(median(perCoreSecond)),
       best: rounded(Math.max(...perCoreSecond)),
-      to_bare: Math.round(median(ratios) * 1000) / 1000,
+      to_bare: against(0),
+      ...(errands < 0 ? {} : { to_errands: against(errands) }),
     }
   })
   const sourceBytes = Math.round(sources.reduce((sum, { length }) => sum + length, 0) / SOURCES)
@@ -216,13 +246,16 @@ async function compare(port: number): Promise<void> {
     size: SIZE,
     rows,
     stageLoopDelayP99Ms: rounded(median(loopDelayMs)),
+    idleLoopDelayP99Ms: rounded(median(idleDelayMs)),
     huffman: await huffman(sources),
   }
   if (values.json === true) console.log(JSON.stringify(result, null, 2))
   else {
     console.log(`${result.machine}; sources of ${sourceBytes} bytes; ${rounds} rounds of ${roundMs} ms`)
     console.table(rows)
-    console.log(`event loop delay in the stage, p99: ${result.stageLoopDelayP99Ms} ms`)
+    console.log(
+      `event loop delay in the stage, p99: ${result.stageLoopDelayP99Ms} ms; of a loop with nothing to do: ${result.idleLoopDelayP99Ms} ms`,
+    )
     console.table(result.huffman)
   }
 }

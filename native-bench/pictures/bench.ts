@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { cpus, loadavg } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import sharp from 'sharp'
 import { FileCrashMarks } from '../../src/images/crash-marks.ts'
 import { PicturePool } from '../../src/images/pool.ts'
@@ -8,6 +10,7 @@ import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../../src/images/resize-task.ts
 import type { Variant } from '../../src/images/variants.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { startS3 } from '../../test/services/s3.ts'
 
 export const SIZE = poolSize()
 export const LOG = createLog({ level: 'warn', pretty: false, secrets: [] })
@@ -30,6 +33,22 @@ export function openPool(folder: string, variants: readonly Variant[]): PictureP
   const marks = new FileCrashMarks({ path: `${folder}/marks`, slots: SIZE.tasksInFlightMax, log: LOG })
   const options = { variants, limits: DEFAULT_LIMITS, encoder: DEFAULT_ENCODER, uvThreads: SIZE.uvThreads }
   return new PicturePool(options, { marks, metrics: createMetrics(), log: LOG })
+}
+
+/** A bucket on a real S3-compatible server: the one at `address` (`http://key:secret@host:port`), or one in a process of its own. */
+export async function openBucket(address?: string) {
+  const server = address === undefined ? await startS3() : undefined
+  const { origin, username, password } = new URL(address ?? server!.address)
+  const credentials = {
+    accessKeyId: decodeURIComponent(username),
+    secretAccessKey: decodeURIComponent(password),
+  }
+  const bucket = `millrace-bench-${randomBytes(6).toString('hex')}`
+  const where = { endpoint: origin, region: 'us-east-1', credentials }
+  const client = new S3Client({ ...where, forcePathStyle: true })
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  client.destroy()
+  return { where: { ...where, bucket }, stop: async () => void (await server?.stop()) }
 }
 
 export interface Spent {

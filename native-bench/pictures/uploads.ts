@@ -5,10 +5,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { S3Store } from '../../src/store/s3.ts'
-import { startS3 } from '../../test/services/s3.ts'
-import { machine, quantile, report, rounded, spend } from './bench.ts'
+import { machine, openBucket, quantile, report, rounded, spend } from './bench.ts'
 
 const { values } = parseArgs({
   options: {
@@ -18,24 +16,13 @@ const { values } = parseArgs({
   },
 })
 const uploads = Number(values.uploads)
-const server = values.s3 === undefined ? await startS3() : undefined
-const { origin, username, password } = new URL(values.s3 ?? server!.address)
-const credentials = {
-  accessKeyId: decodeURIComponent(username),
-  secretAccessKey: decodeURIComponent(password),
-}
-const bucket = `millrace-bench-${randomBytes(6).toString('hex')}`
-const where = { endpoint: origin, region: 'us-east-1', credentials }
-const client = new S3Client({ ...where, forcePathStyle: true })
-await client.send(new CreateBucketCommand({ Bucket: bucket }))
-client.destroy()
-
+const bucket = await openBucket(values.s3)
 const body = randomBytes(180_000)
 const meta = { contentType: 'image/jpeg', cacheControl: 'public, immutable', metadata: { width: '800' } }
 const rows: object[] = []
 try {
   for (const inFlight of [8, 50]) {
-    const store = new S3Store({ ...where, bucket, requestsInFlightMax: inFlight })
+    const store = new S3Store({ ...bucket.where, requestsInFlightMax: inFlight })
     const tookMs: number[] = []
     const put = async () => {
       const startMs = performance.now()
@@ -59,6 +46,6 @@ try {
     })
   }
 } finally {
-  await server?.stop()
+  await bucket.stop()
 }
 report(values.json, { machine: machine(), bytes: body.length, rows })

@@ -3,7 +3,7 @@ import { parseDuration } from '../config/values.ts'
 import { type AuditParts, type Swept, sweepPictures, type Verified, verifyPictures } from '../images/audit.ts'
 import { MillraceError } from '../job/errors.ts'
 import { openStore } from '../parts/store.ts'
-import { openEngine } from '../parts/timeseries.ts'
+import { openEngine, requireDatabase } from '../parts/timeseries.ts'
 import { StoredPictureRows } from '../timeseries/picture-rows.ts'
 import { EXIT } from './exit.ts'
 import { printable } from './printable.ts'
@@ -108,6 +108,7 @@ async function withParts(
   terminal: Terminal,
   work: (parts: AuditParts) => Promise<number>,
 ): Promise<number> {
+  requireDatabase(config)
   mayBeCutOff(terminal)
   await using open = new AsyncDisposableStack()
   const engine = open.adopt(openEngine(config), (one) => one.close())

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DEFAULT_VARIANTS, VARIANT_BOUNDS } from '../images/variants.ts'
 import { bytes, duration } from './values.ts'
 
 const text = z.string().min(1)
@@ -328,20 +329,20 @@ const images = z.strictObject({
   variants: z
     .array(
       z.strictObject({
-        name: z.string().regex(/^[a-z0-9_-]{1,32}$/),
-        width: z.int().min(1).max(8192),
-        height: z.int().min(1).max(8192),
+        name: z.string().regex(VARIANT_BOUNDS.name),
+        width: z.int().min(1).max(VARIANT_BOUNDS.sideMax),
+        height: z.int().min(1).max(VARIANT_BOUNDS.sideMax),
         fit: z.enum(['inside', 'cover']).default('inside'),
         format: z.enum(['jpeg', 'webp', 'avif']).default('jpeg'),
         quality: z.int().min(1).max(100).default(85),
       }),
     )
     .min(1)
-    .max(16)
-    .default([
-      { name: 'full', width: 800, height: 800, fit: 'inside', format: 'jpeg', quality: 85 },
-      { name: 'thumb', width: 150, height: 150, fit: 'cover', format: 'jpeg', quality: 85 },
-    ]),
+    .max(VARIANT_BOUNDS.countMax)
+    .refine((variants) => new Set(variants.map(({ name }) => name)).size === variants.length, {
+      error: 'expected each name once',
+    })
+    .default(DEFAULT_VARIANTS.map((variant) => ({ ...variant }))),
 })
 
 const rows = z.strictObject({

@@ -38,6 +38,11 @@ export interface ResizeRequest {
 
 /** A picture that took the process along so often is refused at its next try. */
 const CRASHES_MAX = 2
+/**
+ * Of a thread, in MB. 15 are alive; the rest is what the collector has not looked at, which is 35 KB a picture and would grow
+ * over thousands of pictures to what V8 allows itself by default, 150 MB and more.
+ */
+const HEAP = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 96 }
 const UTILISATION_WINDOW_MS = 5_000
 
 /**
@@ -96,6 +101,7 @@ export class PicturePool {
       idleTimeout: Number.POSITIVE_INFINITY,
       // 'sync' would stop a thread's event loop between tasks to save microseconds; our tasks take milliseconds.
       atomics: 'disabled',
+      resourceLimits: HEAP,
       closeTimeout: 1_000,
       recordTiming: false,
     })

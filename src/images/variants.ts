@@ -34,9 +34,14 @@ export const DEFAULT_VARIANTS: readonly Variant[] = [
   { name: 'thumb', width: 150, height: 150, fit: 'cover', format: 'jpeg', quality: 85 },
 ]
 
-/** 4,096: more than any screen shows, and 16 megapixels is as much as AVIF should be asked to encode. */
-const SIDE_MAX = 4096
-const VARIANTS_MAX = 8
+/** What a configured variant may be; the configuration's schema says the same of it. */
+export const VARIANT_BOUNDS = {
+  /** Part of the key: nothing that needs escaping, and no dot. */
+  name: /^[a-z0-9][a-z0-9_-]{0,31}$/,
+  /** 4,096: more than any screen shows, and 16 megapixels is as much as AVIF should be asked to encode. */
+  sideMax: 4096,
+  countMax: 8,
+} as const
 
 const FORMATS = {
   jpeg: { extension: 'jpg', contentType: 'image/jpeg' },
@@ -56,17 +61,17 @@ export function keyOf(sha256: string, variant: Variant): string {
 /** Throws MillraceError `VARIANTS_INVALID` with everything that is wrong about the configured variants. */
 export function checkVariants(variants: readonly Variant[]): void {
   const wrong: string[] = []
-  if (variants.length < 1 || variants.length > VARIANTS_MAX)
-    wrong.push(`${variants.length} variants; expected 1 to ${VARIANTS_MAX}`)
+  const { name: named, sideMax, countMax } = VARIANT_BOUNDS
+  if (variants.length < 1 || variants.length > countMax)
+    wrong.push(`${variants.length} variants; expected 1 to ${countMax}`)
   const seen = new Set<string>()
   for (const { name, width, height, quality } of variants) {
-    if (!/^[a-z0-9][a-z0-9_-]{0,39}$/.test(name))
-      wrong.push(`name ${JSON.stringify(name)}; expected a-z, 0-9, _ and -, at most 40`)
+    if (!named.test(name)) wrong.push(`name ${JSON.stringify(name)}; expected ${named.source}`)
     if (seen.has(name)) wrong.push(`name ${name} twice; expected each once`)
     seen.add(name)
     for (const [side, px] of Object.entries({ width, height })) {
-      if (!Number.isInteger(px) || px < 1 || px > SIDE_MAX)
-        wrong.push(`${name}.${side}=${px}; expected whole pixels, 1 to ${SIDE_MAX}`)
+      if (!Number.isInteger(px) || px < 1 || px > sideMax)
+        wrong.push(`${name}.${side}=${px}; expected whole pixels, 1 to ${sideMax}`)
     }
     if (!Number.isInteger(quality) || quality < 1 || quality > 100)
       wrong.push(`${name}.quality=${quality}; expected 1 to 100`)

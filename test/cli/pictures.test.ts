@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm, utimes } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -106,6 +106,21 @@ test('verify names what is missing, sweep deletes what nobody names, and each sa
   assert.ok((await store.head(keyOf('young'))) !== null)
 })
 
+test('in a folder where no daemon has worked, both say so and create nothing', async (t) => {
+  const cwd = await mkdtemp(join(tmpdir(), 'millrace-pictures-'))
+  t.after(() => rm(cwd, { recursive: true, force: true }))
+  for (const command of ['verify', 'sweep']) {
+    const { code, stdout, stderr } = await new Millrace(['pictures', command], { cwd }).ended
+    assert.equal(code, 2, stderr)
+    assert.match(
+      stderr,
+      /there is no database in .*millrace-data\/clickhouse; expected a folder that a daemon/,
+    )
+    assert.equal(stdout, '')
+  }
+  assert.deepEqual(await readdir(cwd), [])
+})
+
 test('a sweep that would take most of the store, or nearly no grace, is refused', async (t) => {
   const { run, store, engine } = await dataOf(t, ['a'], ['a', 'b', 'c', 'd'])
   await engine.close()
@@ -133,6 +148,9 @@ test('a sweep that would take most of the store, or nearly no grace, is refused'
 test('a database that is none of ours is told, and nothing is taken for missing', async (t) => {
   const cwd = await mkdtemp(join(tmpdir(), 'millrace-pictures-'))
   t.after(() => rm(cwd, { recursive: true, force: true }))
+  const engine = new ChdbEngine({ path: join(cwd, 'millrace-data/clickhouse'), database: 'millrace' })
+  await engine.open()
+  await engine.close()
   const { code, stdout, stderr } = await new Millrace(['pictures', 'verify'], { cwd }).ended
   assert.equal(code, 1)
   assert.equal(stdout, '')

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { CreateBucketCommand, DeleteBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import type { ConfigInput } from '../../src/config/schema.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
@@ -40,7 +41,7 @@ async function openBucket(t: TestContext) {
   if (address === null) return null
   const { origin, username, password } = new URL(address)
   const credentials = { accessKeyId: username, secretAccessKey: password }
-  const bucket = `trouble-${process.pid}-${Date.now().toString(36)}`
+  const bucket = `trouble-${randomBytes(6).toString('hex')}`
   const client = new S3Client({ endpoint: origin, region: 'us-east-1', credentials, forcePathStyle: true })
   const create = () => client.send(new CreateBucketCommand({ Bucket: bucket }))
   const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials })
@@ -54,7 +55,7 @@ async function openBucket(t: TestContext) {
         await client.send(new DeleteBucketCommand({ Bucket: bucket }))
         return true
       },
-      { withinMs: 20_000, what: 'the bucket is deleted' },
+      { withinMs: 60_000, what: 'the bucket is deleted' },
     )
   await create()
   t.after(async () => {
@@ -143,7 +144,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   const [, admin = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
   const results = () => linesOf(join(folder, 'data/millrace.results.ndjson'))
   await poll(() => (results().length >= DONE_BEFORE ? true : undefined), {
-    ...{ withinMs: 60_000, what: `${DONE_BEFORE} jobs are done` },
+    ...{ withinMs: 120_000, what: `${DONE_BEFORE} jobs are done` },
   })
 
   await trouble.begin()
@@ -155,7 +156,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
         ? reasons
         : undefined
     },
-    { withinMs: 30_000, what: 'the daemon is not ready' },
+    { withinMs: 60_000, what: 'the daemon is not ready' },
   )
   assert.deepEqual(reasons, ['the store does not take pictures'])
   await daemon.says(trouble.logged)
@@ -169,7 +170,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
       for (let looks = 0; looks < 10; looks++) await fetch(`${admin}/livez`)
       return results().length === before ? JOBS - before : undefined
     },
-    { withinMs: 20_000, everyMs: 500, what: 'everything waits' },
+    { withinMs: 60_000, everyMs: 500, what: 'everything waits' },
   )
   assert.ok(left > 0, 'jobs wait for the store')
   assert.deepEqual(linesOf(join(folder, 'data/millrace.dead.ndjson')), [])
@@ -202,183 +203,188 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   }
 }
 
-const TIMEOUT = { timeout: 150_000 }
+const TIMEOUT = { timeout: 240_000 }
 
-test(
-  'a bucket that is deleted holds the daemon until it is there again; verify names what went with it, new jobs bring it back',
-  TIMEOUT,
-  async (t) => {
-    const bucket = await openBucket(t)
-    if (bucket === null) return
-    const folder = folderOf(t)
-    const { section, store } = bucket
-    const { keys, missing, job } = await through(t, folder, {
-      store: section,
-      objects: store,
-      begin: () => bucket.remove(),
-      end: () => bucket.create(),
-      logged:
-        /pictures wait until this is mended.*there is no such bucket; create it, or correct store\.bucket/,
-    })
-    assert.ok(
-      missing.length > 0 && missing.length < keys.size,
-      'what was stored before is gone, the rest is there',
-    )
-
-    const verified = await new Millrace(['pictures', 'verify', '--json'], { cwd: folder }).ended
-    assert.equal(verified.code, 1, verified.stderr)
-    const named = verified.stdout
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { status: string; key: string; creator_id: string })
-    assert.ok(named.every(({ status }) => status === 'missing'))
-    assert.deepEqual(named.map(({ key }) => key).toSorted(), missing)
-
-    // As the guide says: new jobs for those creators.
-    const creators = [...new Set(named.map(({ creator_id }) => creator_id))]
-    writeFileSync(
-      join(folder, 'again.ndjson'),
-      creators.map((creator, i) => job(creator, `again-${i}`)).join(''),
-    )
-    const again = await new Millrace(['run', '--input', 'again.ndjson'], { cwd: folder }).ended
-    assert.equal(again.code, 0, again.stderr.slice(-2_000))
-    const deep = await new Millrace(['pictures', 'verify', '--deep'], { cwd: folder }).ended
-    assert.equal(deep.code, 0, deep.stdout)
-    assert.match(deep.stdout, /pictures named by rows, .* each as long as its row says and whole\n$/)
-  },
-)
-
-test(
-  'a key that is revoked holds the daemon until it is good again, and nothing is lost',
-  TIMEOUT,
-  async (t) => {
-    const bucket = await openBucket(t)
-    if (bucket === null) return
-    const { address, section, store } = bucket
-    const user = await openUser(t, address)
-    const { missing } = await through(t, folderOf(t), {
-      store: { ...section, access_key_id: user.accessKey, secret_access_key: user.secretKey },
-      objects: store,
-      begin: () => removeS3User(address, user),
-      end: () => addS3User(address, user),
-      logged: /pictures wait until this is mended.*check the access key/,
-    })
-    assert.deepEqual(missing, [])
-  },
-)
-
-test(
-  'a store that answers 503 holds the daemon until it takes pictures again, and nothing is lost',
-  TIMEOUT,
-  async (t) => {
-    const bucket = await openBucket(t)
-    if (bucket === null) return
-    const { section, store } = bucket
-    const real = new URL(section.endpoint)
-    let busy = false
-    let refused = 0
-    const front = createServer((question, answer) => {
-      if (busy) {
-        refused++
-        question.resume()
-        answer.writeHead(503, { 'content-type': 'application/xml' })
-        answer.end('<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>')
-        return
-      }
-      const { method, headers, url: path } = question
-      const onward = request({ host: real.hostname, port: real.port, method, path, headers }, (reply) => {
-        answer.writeHead(reply.statusCode ?? 502, reply.headers)
-        reply.pipe(answer)
+// Side by side: most of their time is waiting, for permits and for the store to be tried again.
+describe('a store in trouble', { concurrency: 2 }, () => {
+  test(
+    'a bucket that is deleted holds the daemon until it is there again; verify names what went with it, new jobs bring it back',
+    TIMEOUT,
+    async (t) => {
+      const bucket = await openBucket(t)
+      if (bucket === null) return
+      const folder = folderOf(t)
+      const { section, store } = bucket
+      const { keys, missing, job } = await through(t, folder, {
+        store: section,
+        objects: store,
+        begin: () => bucket.remove(),
+        end: () => bucket.create(),
+        logged:
+          /pictures wait until this is mended.*there is no such bucket; create it, or correct store\.bucket/,
       })
-      onward.on('error', () => answer.destroy())
-      question.pipe(onward)
-    }).listen(0, '127.0.0.1')
-    await once(front, 'listening')
-    t.after(() => {
-      front.closeAllConnections()
-      front.close()
-    })
-    const { missing } = await through(t, folderOf(t), {
-      store: { ...section, endpoint: `http://127.0.0.1:${(front.address() as AddressInfo).port}` },
-      objects: store,
-      begin: () => {
-        busy = true
-      },
-      end: () => {
-        busy = false
-      },
-      logged: /pictures wait: .*HTTP 503 /,
-    })
-    assert.deepEqual(missing, [])
-    assert.ok(refused > 0)
-  },
-)
-
-test(
-  'a folder whose disk is full holds the daemon until there is room, and nothing is lost',
-  TIMEOUT,
-  async (t) => {
-    const base = mkdtempSync(join(tmpdir(), 'millrace-small-disk-'))
-    const disk = mountSmallDisk(join(base, 'disk'), '32m')
-    t.after(() => {
-      disk?.unmount()
-      rmSync(base, { recursive: true, force: true })
-    })
-    if (disk === null) {
-      t.skip('needs a file system of its own: Linux, and the right to mount')
-      return
-    }
-    const path = join(disk.folder, 'store')
-    const full = new SmallDisk(disk.folder)
-    const { missing } = await through(t, folderOf(t), {
-      store: { kind: 'folder', path },
-      objects: new FolderStore({ folder: path }),
-      begin: () => full.fill(),
-      end: () => full.free(),
-      logged: /pictures wait: .*ENOSPC.*check the disk/,
-    })
-    assert.deepEqual(missing, [])
-  },
-)
-
-test(
-  'a wrong key, a wrong secret and a wrong bucket are told at start and by check, before a job is taken',
-  TIMEOUT,
-  async (t) => {
-    const bucket = await openBucket(t)
-    if (bucket === null) return
-    const { section } = bucket
-    for (const [wrong, says] of [
-      [{ access_key_id: 'nobody' }, /check the access key, its secret, and its rights/],
-      [{ secret_access_key: 'not-the-secret' }, /check the access key, its secret, and its rights/],
-      [{ bucket: 'no-such-bucket-here' }, /there is no such bucket; create it, or correct store\.bucket/],
-    ] as const) {
-      const cwd = folderOf(t)
-      const store = { ...section, ...wrong }
-      writeFileSync(join(cwd, 'millrace.yaml'), JSON.stringify({ store, admin: { port: 0 } }))
-      writeFileSync(
-        join(cwd, 'jobs.ndjson'),
-        '{"platform":"youtube","creator_id":"@a","job_type":"profile"}\n',
+      assert.ok(
+        missing.length > 0 && missing.length < keys.size,
+        'what was stored before is gone, the rest is there',
       )
-      const checked = await new Millrace(['check', '--json'], { cwd }).ended
-      assert.equal(checked.code, 1, checked.stderr)
-      const findings = checked.stdout
+
+      const verified = await new Millrace(['pictures', 'verify', '--json'], { cwd: folder }).ended
+      assert.equal(verified.code, 1, verified.stderr)
+      const named = verified.stdout
         .trimEnd()
         .split('\n')
-        .map((line) => JSON.parse(line))
-      const { ok, says: said } = findings.find(({ part }) => part === 'store')
-      assert.equal(ok, false)
-      assert.match(said, says)
-      assert.deepEqual(
-        findings.filter((one) => !one.ok).map(({ part }) => part),
-        ['store'],
-      )
+        .map((line) => JSON.parse(line) as { status: string; key: string; creator_id: string })
+      assert.ok(named.every(({ status }) => status === 'missing'))
+      assert.deepEqual(named.map(({ key }) => key).toSorted(), missing)
 
-      const refused = await new Millrace(['run', '--input', 'jobs.ndjson'], { cwd }).ended
-      assert.equal(refused.code, 1, refused.stderr)
-      assert.match(refused.stderr, says)
-      assert.doesNotMatch(refused.stderr + checked.stdout, /\n\s+at |not-the-secret/, 'no stack, no secret')
-      assert.deepEqual(linesOf(join(cwd, 'millrace-data/millrace.dead.ndjson')), [])
-    }
-  },
-)
+      // As the guide says: new jobs for those creators.
+      const creators = [...new Set(named.map(({ creator_id }) => creator_id))]
+      writeFileSync(
+        join(folder, 'again.ndjson'),
+        creators.map((creator, i) => job(creator, `again-${i}`)).join(''),
+      )
+      const again = await new Millrace(['run', '--input', 'again.ndjson'], { cwd: folder }).ended
+      assert.equal(again.code, 0, again.stderr.slice(-2_000))
+      const deep = await new Millrace(['pictures', 'verify', '--deep'], { cwd: folder }).ended
+      assert.equal(deep.code, 0, deep.stdout)
+      assert.match(deep.stdout, /pictures named by rows, .* each as long as its row says and whole\n$/)
+    },
+  )
+
+  test(
+    'a key that is revoked holds the daemon until it is good again, and nothing is lost',
+    TIMEOUT,
+    async (t) => {
+      const bucket = await openBucket(t)
+      if (bucket === null) return
+      const { address, section, store } = bucket
+      const user = await openUser(t, address)
+      const { missing } = await through(t, folderOf(t), {
+        store: { ...section, access_key_id: user.accessKey, secret_access_key: user.secretKey },
+        objects: store,
+        begin: () => removeS3User(address, user),
+        end: () => addS3User(address, user),
+        logged: /pictures wait until this is mended.*check the access key/,
+      })
+      assert.deepEqual(missing, [])
+    },
+  )
+
+  test(
+    'a store that answers 503 holds the daemon until it takes pictures again, and nothing is lost',
+    TIMEOUT,
+    async (t) => {
+      const bucket = await openBucket(t)
+      if (bucket === null) return
+      const { section, store } = bucket
+      const real = new URL(section.endpoint)
+      let busy = false
+      let refused = 0
+      const front = createServer((question, answer) => {
+        if (busy) {
+          refused++
+          question.resume()
+          answer.writeHead(503, { 'content-type': 'application/xml' })
+          answer.end(
+            '<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>',
+          )
+          return
+        }
+        const { method, headers, url: path } = question
+        const onward = request({ host: real.hostname, port: real.port, method, path, headers }, (reply) => {
+          answer.writeHead(reply.statusCode ?? 502, reply.headers)
+          reply.pipe(answer)
+        })
+        onward.on('error', () => answer.destroy())
+        question.pipe(onward)
+      }).listen(0, '127.0.0.1')
+      await once(front, 'listening')
+      t.after(() => {
+        front.closeAllConnections()
+        front.close()
+      })
+      const { missing } = await through(t, folderOf(t), {
+        store: { ...section, endpoint: `http://127.0.0.1:${(front.address() as AddressInfo).port}` },
+        objects: store,
+        begin: () => {
+          busy = true
+        },
+        end: () => {
+          busy = false
+        },
+        logged: /pictures wait: .*HTTP 503 /,
+      })
+      assert.deepEqual(missing, [])
+      assert.ok(refused > 0)
+    },
+  )
+
+  test(
+    'a folder whose disk is full holds the daemon until there is room, and nothing is lost',
+    TIMEOUT,
+    async (t) => {
+      const base = mkdtempSync(join(tmpdir(), 'millrace-small-disk-'))
+      const disk = mountSmallDisk(join(base, 'disk'), '32m')
+      t.after(() => {
+        disk?.unmount()
+        rmSync(base, { recursive: true, force: true })
+      })
+      if (disk === null) {
+        t.skip('needs a file system of its own: Linux, and the right to mount')
+        return
+      }
+      const path = join(disk.folder, 'store')
+      const full = new SmallDisk(disk.folder)
+      const { missing } = await through(t, folderOf(t), {
+        store: { kind: 'folder', path },
+        objects: new FolderStore({ folder: path }),
+        begin: () => full.fill(),
+        end: () => full.free(),
+        logged: /pictures wait: .*ENOSPC.*check the disk/,
+      })
+      assert.deepEqual(missing, [])
+    },
+  )
+
+  test(
+    'a wrong key, a wrong secret and a wrong bucket are told at start and by check, before a job is taken',
+    TIMEOUT,
+    async (t) => {
+      const bucket = await openBucket(t)
+      if (bucket === null) return
+      const { section } = bucket
+      for (const [wrong, says] of [
+        [{ access_key_id: 'nobody' }, /check the access key, its secret, and its rights/],
+        [{ secret_access_key: 'not-the-secret' }, /check the access key, its secret, and its rights/],
+        [{ bucket: 'no-such-bucket-here' }, /there is no such bucket; create it, or correct store\.bucket/],
+      ] as const) {
+        const cwd = folderOf(t)
+        const store = { ...section, ...wrong }
+        writeFileSync(join(cwd, 'millrace.yaml'), JSON.stringify({ store, admin: { port: 0 } }))
+        writeFileSync(
+          join(cwd, 'jobs.ndjson'),
+          '{"platform":"youtube","creator_id":"@a","job_type":"profile"}\n',
+        )
+        const checked = await new Millrace(['check', '--json'], { cwd }).ended
+        assert.equal(checked.code, 1, checked.stderr)
+        const findings = checked.stdout
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+        const { ok, says: said } = findings.find(({ part }) => part === 'store')
+        assert.equal(ok, false)
+        assert.match(said, says)
+        assert.deepEqual(
+          findings.filter((one) => !one.ok).map(({ part }) => part),
+          ['store'],
+        )
+
+        const refused = await new Millrace(['run', '--input', 'jobs.ndjson'], { cwd }).ended
+        assert.equal(refused.code, 1, refused.stderr)
+        assert.match(refused.stderr, says)
+        assert.doesNotMatch(refused.stderr + checked.stdout, /\n\s+at |not-the-secret/, 'no stack, no secret')
+        assert.deepEqual(linesOf(join(cwd, 'millrace-data/millrace.dead.ndjson')), [])
+      }
+    },
+  )
+})

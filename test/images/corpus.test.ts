@@ -40,7 +40,7 @@ test(`each of ${files.length} hostile or odd files has its outcome, soon`, async
           assert.equal(opened[stripped], undefined, stripped)
       }
       // The slowest takes 0.4 s on a free core; the time allowed in the codec is 10 s.
-      assert.ok(tookMs < 5_000, `${tookMs} ms`)
+      assert.ok(tookMs < 9_000, `${tookMs} ms`)
     })
   }
 })

@@ -47,6 +47,9 @@ async function bombs(): Promise<Group> {
   const progressive = await drawn(64, 64).jpeg({ progressive: true }).toBuffer()
   const lossless = await drawn(8, 8).webp({ lossless: true }).toBuffer()
   const vast = { width: 30_000, height: 30_000 }
+  const deflated = Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(7_900_000, 'a'))])
+  const [text, profile] = [pngChunk('zTXt', deflated), pngChunk('iCCP', deflated)]
+  const letters = Buffer.alloc(1_000_000, 'b')
   const nested = '<g>'.repeat(100_000)
   const laughs = Array.from({ length: 9 }, (_, n) => `<!ENTITY l${n + 1} "${`&l${n};`.repeat(10)}">`).join('')
   return {
@@ -70,6 +73,22 @@ async function bombs(): Promise<Group> {
         pngChunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(200_000_000))])),
       ),
       '1x1',
+    ],
+    'PNG with 1,000 texts of 8 MB, deflated': [plainPng(PIXEL, ...Array<Buffer>(1_000).fill(text)), '1x1'],
+    'PNG with 19 texts of 1 MB': [
+      plainPng(
+        PIXEL,
+        ...Array<Buffer>(19).fill(pngChunk('tEXt', Buffer.concat([Buffer.from('a\0'), letters]))),
+      ),
+      '1x1',
+    ],
+    'PNG with 1,000 profiles of 8 MB, deflated': [
+      plainPng(PIXEL, ...Array<Buffer>(1_000).fill(profile)),
+      '1x1',
+    ],
+    'PNG with a text that ends behind the file': [
+      plainPng(PIXEL, patched(pngChunk('tEXt', letters), 0, 0x7f)),
+      /cannot be decoded/,
     ],
     'PNG with 50,000 comments': [
       plainPng(PIXEL, ...Array.from({ length: 50_000 }, () => pngChunk('tEXt', Buffer.from('a\0b')))),
@@ -244,6 +263,10 @@ async function jpegs(): Promise<Group> {
     'JPEG with EXIF orientation 65,535': [jpegWith(jpeg, exif({ orientation: 65_535 })), '300x200'],
     'JPEG with two orientations': [
       jpegWith(jpeg, exif({ orientation: 6 }), exif({ orientation: 3 })),
+      '200x300',
+    ],
+    'JPEG with an orientation behind its frame header': [
+      Buffer.concat([jpeg.subarray(0, frame.to), exif({ orientation: 6 }), jpeg.subarray(frame.to)]),
       '200x300',
     ],
     'JPEG with a profile of noise': [jpegWith(jpeg, iccSegment(Buffer.alloc(500, 'noise'))), '300x200'],
