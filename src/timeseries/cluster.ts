@@ -31,59 +31,75 @@ export class ClusterDdl {
       case 'CREATE TABLE IF NOT EXISTS':
         return this.#table(name, rest)
       case 'CREATE MATERIALIZED VIEW IF NOT EXISTS':
+        return this.#materializedView(name, rest)
+      case 'CREATE OR REPLACE VIEW':
         return this.#view(name, rest)
       case 'ALTER TABLE':
         return this.#alter(name, rest)
       case 'DROP TABLE IF EXISTS':
       case 'DROP VIEW IF EXISTS':
-        return this.#drop(name)
+        return [name, ...this.#behind(name)].map((one) => this.#drop(one))
       default:
+        // What a migration fills from rows that are there: the first schema of a cluster has it, and no rows.
+        if (FILLED_BY_VIEWS.has(name)) return []
         throw unknown(statement)
     }
   }
 
   #table(name: string, rest: string): string[] {
-    if (INSIDE_A_SHARD.has(name)) return [this.#on('CREATE TABLE IF NOT EXISTS', name, rest)]
+    if (INSIDE_A_NODE.has(name)) return [this.#on('CREATE TABLE IF NOT EXISTS', name, rest)]
     this.#spread.add(name)
+    // Where nothing says whose the rows are, each shard has its own, from its own views, and nobody can insert through this one.
+    const key = SHARDED_BY[name] ?? (hasCreators(rest) ? SHARDED_BY_DEFAULT : undefined)
     return [
       this.#on('CREATE TABLE IF NOT EXISTS', local(name), replicated(rest)),
       this.#on(
         'CREATE TABLE IF NOT EXISTS',
         name,
-        ` AS ${local(name)}\n${this.#distributed(local(name), SHARDED_BY[name] ?? SHARDED_BY_DEFAULT)}`,
+        ` AS ${local(name)}\n${this.#distributed(local(name), key)}`,
       ),
     ]
   }
 
-  #view(name: string, rest: string): string[] {
+  #materializedView(name: string, rest: string): string[] {
     const inShard = this.#localised(rest)
-    if (!rest.startsWith('\nREFRESH'))
-      return [this.#on('CREATE MATERIALIZED VIEW IF NOT EXISTS', name, inShard)]
+    if (/^[^(]*\bTO \w/.test(rest)) return [this.#on('CREATE MATERIALIZED VIEW IF NOT EXISTS', name, inShard)]
+    // It keeps what it found itself: refreshed by every replica for its shard.
     const columns = /\n(\(.*?\n\))\nENGINE/s.exec(rest)?.[1]
     if (columns === undefined) throw unknown(`${name}${rest}`)
     this.#spread.add(name)
     const view = this.#on('CREATE MATERIALIZED VIEW IF NOT EXISTS', local(name), inShard)
     const over = (all: string) =>
       this.#on('CREATE TABLE IF NOT EXISTS', all, `\n${columns}\n${this.#distributed(local(name))}`)
-    if (/^ +creator_id /m.test(columns)) return [view, over(name)]
-    const sums = ADDED_UP[name]
-    if (sums === undefined) throw unknown(`${name}: a view that joins creators of all shards`)
+    if (hasCreators(columns)) return [view, over(name)]
     const shards = `${name}_shards`
-    return [view, over(shards), this.#on('CREATE VIEW IF NOT EXISTS', name, ` AS\n${sums(shards)}`)]
+    return [view, over(shards), this.#on('CREATE VIEW IF NOT EXISTS', name, addedUp(name, `${shards} AS s`))]
+  }
+
+  /** A view that takes a refreshed one's place. */
+  #view(name: string, rest: string): string[] {
+    const [, source, final = ''] = /\bFROM (\w+)( FINAL)?$/.exec(rest) ?? []
+    if (source === undefined) throw unknown(`${name}${rest}`)
+    const view = this.#on('CREATE OR REPLACE VIEW', name, addedUp(name, `${source} AS s${final}`))
+    return [view, ...this.#behind(name).map((one) => this.#drop(one))]
   }
 
   #alter(name: string, rest: string): string[] {
-    if (!this.#spread.has(name)) return [this.#on('ALTER TABLE', name, rest)]
+    if (!this.#spread.has(name)) return [this.#on('ALTER TABLE', name, this.#localised(rest))]
     const alter = this.#on('ALTER TABLE', local(name), withReplicatedSettings(rest))
     // A Distributed table has columns, and neither indices nor settings nor a TTL of the stored one.
     return /^ (ADD|DROP) COLUMN /.test(rest) ? [alter, this.#on('ALTER TABLE', name, rest)] : [alter]
   }
 
-  #drop(name: string): string[] {
-    const known = this.#spread.delete(name)
-    const names = known ? [name, ...(name in ADDED_UP ? [`${name}_shards`] : []), local(name)] : [name]
-    // SYNC, so that a table of the same name may be made at once under the same path in Keeper. It drops views too.
-    return names.map((one) => this.#on('DROP TABLE IF EXISTS', one, ' SYNC'))
+  /** What stands behind the name of a table, which is forgotten. */
+  #behind(name: string): string[] {
+    if (!this.#spread.delete(name)) return []
+    return name in ADDED_UP ? [`${name}_shards`, local(name)] : [local(name)]
+  }
+
+  /** Views too. SYNC, so that a table of the same name may be made at once under the same path in Keeper. */
+  #drop(name: string): string {
+    return this.#on('DROP TABLE IF EXISTS', name, ' SYNC')
   }
 
   #on(verb: string, name: string, rest: string): string {
@@ -106,21 +122,31 @@ export class ClusterDdl {
 }
 
 const HEAD =
-  /^(CREATE TABLE IF NOT EXISTS|CREATE MATERIALIZED VIEW IF NOT EXISTS|ALTER TABLE|DROP TABLE IF EXISTS|DROP VIEW IF EXISTS) (\w+)(.*)$/s
+  /^(CREATE TABLE IF NOT EXISTS|CREATE MATERIALIZED VIEW IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE|DROP TABLE IF EXISTS|DROP VIEW IF EXISTS|INSERT INTO) (\w+)(.*)$/s
 
-/** Rows pass through it from one view to the next, inside a node. */
-const INSIDE_A_SHARD: ReadonlySet<string> = new Set(['creators_compared'])
+/** Rows pass through it from one view to the next. */
+const INSIDE_A_NODE: ReadonlySet<string> = new Set(['creators_compared'])
+
+const FILLED_BY_VIEWS: ReadonlySet<string> = new Set(['days_written'])
 
 /** Always of columns of the table's sorting key: two versions of a row that landed on two shards would never meet. */
 const SHARDED_BY_DEFAULT = 'platform, creator_id'
 const SHARDED_BY: Readonly<Record<string, string>> = { jobs: 'platform, job_id' }
 
-/** Refreshed views that put creators together: each shard knows its part, and a reader adds the parts up. */
-const ADDED_UP: Readonly<Record<string, (shards: string) => string>> = {
-  platform_daily: (shards) =>
-    `SELECT s.day AS day, s.platform AS platform, s.metric AS metric, sum(s.creators) AS creators, sum(s.total) AS total
-FROM ${shards} AS s
-GROUP BY day, platform, metric`,
+/** Views that put creators together: each shard knows its part, and a reader adds the parts up. */
+const ADDED_UP: Readonly<Record<string, string>> = {
+  platform_daily:
+    's.day AS day, s.platform AS platform, s.metric AS metric, sum(s.creators) AS creators, sum(s.total) AS total',
+}
+
+function addedUp(name: string, shards: string): string {
+  const sums = ADDED_UP[name]
+  if (sums === undefined) throw unknown(`${name}: a view of creators of all shards`)
+  return ` AS\nSELECT ${sums}\nFROM ${shards}\nGROUP BY day, platform, metric`
+}
+
+function hasCreators(columns: string): boolean {
+  return /^ +creator_id /m.test(columns)
 }
 
 function local(name: string): string {
