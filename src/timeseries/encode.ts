@@ -1,4 +1,4 @@
-import { type JobRows, type Row, RowsRejectedError, type TableName } from '../job/row.ts'
+import { type JobRows, type Row, RowsRejectedError, type TableName, TIME_MS_BELOW } from '../job/row.ts'
 import { sqlTime } from './engine.ts'
 import { MONTHLY } from './tables.ts'
 
@@ -20,15 +20,13 @@ export interface ParcelLimits {
   readonly bytesMax: number
 }
 
-/** The largest moment that DateTime holds (32 bits of seconds); the engine would silently clamp what is beyond. */
-const TIME_MS_MAX = 4_294_967_295_000
-
 /**
  * Encodes the rows of a job, grouped by table; the order inside a table is kept. The parts that all rows share are
  * encoded once, and plain strings are only quoted, which makes it cheaper than JSON.stringify per row.
  *
  * Throws RowsRejectedError for values that the engine would not refuse but store as something else: numbers that are not
- * finite (stored as 0), whole numbers out of range (they wrap), moments out of range (clamped).
+ * finite (stored as 0), counts beyond 2^53 (another one by the time we see it), whole numbers out of range (they wrap), moments
+ * out of range (clamped), and what is no text or no number at all, since an own platform may be plain JavaScript.
  */
 export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
   const ts = moment('ts', job.tsMs)
@@ -97,7 +95,8 @@ function cells(row: Row, followers: number | null): string {
       return `${text(row.mediaId)},${text(row.metric)},${finite('value', row.value)}`
     case 'creators':
       return [
-        `${prose(row.name)},${prose(row.handle)},${prose(row.biography)},${row.verified},${row.gone}`,
+        `${prose(row.name)},${prose(row.handle)},${prose(row.biography)}`,
+        `${truth('verified', row.verified)},${truth('gone', row.gone)}`,
         `[${row.flags.map(text).join(',')}],${prose(row.email)},${prose(row.pictureUrl)}`,
         followers === null ? 'null' : finite('followers', followers),
       ].join(',')
@@ -125,21 +124,30 @@ function cells(row: Row, followers: number | null): string {
 /** Printable ASCII without `"` and `\\`: all that JSON does to it is to put it in quotes. Ids and metrics mostly are. */
 const PLAIN = /^[ !#-[\]-~]*$/
 
+/** Half a surrogate pair is no text: the engine refuses the first half, and stores the second as bytes that are no letter. */
 function text(value: string): string {
-  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
+  if (typeof value !== 'string') throw new RowsRejectedError(`found ${value}, expected a text`)
+  if (PLAIN.test(value)) return `"${value}"`
+  if (value.isWellFormed()) return JSON.stringify(value)
+  throw new RowsRejectedError(`found ${JSON.stringify(value)}, expected well-formed Unicode`)
 }
 
 /**
- * Text that a person wrote. Platforms cut it at a fixed length, also through the middle of an emoji; the engine refuses
- * half a surrogate pair, and that is no reason to lose the job. Ids are never mended: they would become another id.
+ * Text that a person wrote. Platforms cut it at a fixed length, also through the middle of an emoji, and that is no reason to lose
+ * the job. Ids are never mended: they would become another id.
  */
 function prose(value: string): string {
-  return text(value.isWellFormed() ? value : value.toWellFormed())
+  return text(typeof value === 'string' ? value.toWellFormed() : value)
 }
 
 function finite(field: string, value: number): number {
-  if (Number.isFinite(value)) return value
-  throw new RowsRejectedError(`${field}: found ${value}, expected a finite number`)
+  if (Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected a finite number below 2^53`)
+}
+
+function truth(field: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected true or false`)
 }
 
 function whole(field: string, value: number, max: number): number {
@@ -148,6 +156,6 @@ function whole(field: string, value: number, max: number): number {
 }
 
 function moment(field: string, ms: number): number {
-  if (ms >= 0 && ms <= TIME_MS_MAX) return ms
-  throw new RowsRejectedError(`${field}: found ${ms} ms, expected a moment between 1970 and 2106`)
+  if (typeof ms === 'number' && ms >= 0 && ms < TIME_MS_BELOW) return ms
+  throw new RowsRejectedError(`${field}: found ${ms} ms, expected a moment between 1970 and 2100`)
 }

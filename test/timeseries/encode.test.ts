@@ -102,17 +102,17 @@ describe('encode', () => {
     assert.deepEqual(encode(job, LIMITS), encode(job, LIMITS))
   })
 
-  test('mends prose that was cut through an emoji, and leaves ids as they are', () => {
+  test('mends prose that was cut through an emoji', () => {
     const media: Row = {
       table: 'media',
-      mediaId: '\ud83d',
+      mediaId: 'm',
       kind: '',
       title: 'cut \ud83d',
       url: '',
       publishedAtMs: 0,
     }
     const [parcel] = encode(jobRows('j1', [media]), LIMITS)
-    assert.deepEqual((JSON.parse(parcel?.text ?? '') as unknown[]).slice(5, 8), ['\ud83d', '', 'cut \ufffd'])
+    assert.deepEqual((JSON.parse(parcel?.text ?? '') as unknown[]).slice(5, 8), ['m', '', 'cut \ufffd'])
   })
 
   const picture = ONE_OF_EACH[4] as Extract<Row, { table: 'pictures' }>
@@ -127,6 +127,7 @@ describe('encode', () => {
     ['a negative width', () => encode(jobRows('j', [{ ...picture, width: -1 }]), LIMITS)],
     ['half a byte', () => encode(jobRows('j', [{ ...picture, bytes: 0.5 }]), LIMITS)],
     ['a moment that would be clamped', () => encode(jobRows('j', [], { tsMs: Date.UTC(2200, 0) }), LIMITS)],
+    ['half an emoji in an id', () => encode(jobRows('j', [point('\ud83d', 1)]), LIMITS)],
     ['no moment', () => encode(jobRows('j', [], { observedAtMs: Number.NaN }), LIMITS)],
   ]
   for (const [name, run] of wrong) {
