@@ -60,3 +60,24 @@ export async function fillPoints(engine: Engine, { creators, metrics, nights }: 
     )
   }
 }
+
+/** Newest facts of every creator, and the jobs of the last seven nights. */
+export async function fillFacts(engine: Engine, { creators }: Dataset): Promise<void> {
+  await execute(
+    engine,
+    `INSERT INTO creators (platform, creator_id, name, handle, biography, verified, flags, followers, ts, observed_at, job_id)
+    SELECT ${PLATFORM}, ${CREATOR_ID}, concat('Name of ', toString(n)), concat('handle', toString(n)),
+      concat('Some words about what number ', toString(n), ' does, a hundred letters or so, as most of them have it there.'),
+      n % 17 = 0, if(n % 29 = 0, ['suspicious_drop'], []), exp2(4 + n % 1000 / 60),
+      now64(3) - toIntervalSecond(n % 80000), now() - n % 80000, concat('millrace.jobs-0-', toString(n))
+    FROM (SELECT number AS n FROM numbers(${creators}))`,
+  )
+  await execute(
+    engine,
+    `INSERT INTO jobs (ts, platform, creator_id, job_id, job_type, status, reason, attempts, duration_ms, observed_at)
+    SELECT now64(3) - toIntervalDay(number % 7) - toIntervalMillisecond(intDiv(n, 20)) AS at, ${PLATFORM}, ${CREATOR_ID},
+      concat('millrace.jobs-', toString(n % 6), '-', toString(number)), 'full_profile_scrape',
+      if(n % 50 = 0, 'dead', 'done'), if(n % 50 = 0, 'not_found', ''), 1, 900 + n % 300, at + n % 20000
+    FROM (SELECT number, intDiv(number, 7) AS n FROM numbers(${creators * 7}))`,
+  )
+}

@@ -21,7 +21,7 @@ describe('migrations', () => {
       assert.ok(migration.statements.length > 0, migration.file)
       for (const statement of migration.statements) {
         const repeatable =
-          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|INSERT INTO days_written|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ ((ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS|MODIFY SETTING|MODIFY QUERY))\b/
+          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|INSERT INTO days_written|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ ((ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS|MODIFY (SETTING|QUERY|REFRESH)))\b/
         assert.match(statement, repeatable, migration.file)
       }
     }
