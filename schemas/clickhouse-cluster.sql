@@ -372,3 +372,96 @@ LEFT JOIN
     GROUP BY platform, creator_id
 ) AS k ON k.platform = n.platform AND k.creator_id = n.creator_id;
 INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (6, '17779d6d3bf5b4540200978795f4b73693f83ce2d9443a23a99be1057482dd41', '0006_drops.sql');
+
+-- 0007_totals.sql
+ALTER TABLE points_daily_mv ON CLUSTER `millrace` MODIFY QUERY
+SELECT
+    toDate(p.ts) AS day,
+    p.platform AS platform,
+    p.metric AS metric,
+    p.creator_id AS creator_id,
+    p.value AS value,
+    toUInt64(toUnixTimestamp64Milli(p.ts)) * 65536 + p.version AS ord
+FROM points_local AS p;
+CREATE TABLE IF NOT EXISTS days_written_local ON CLUSTER `millrace`
+(
+    platform LowCardinality(String),
+    metric LowCardinality(String),
+    day Date,
+    written_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', written_at)
+ORDER BY (platform, metric, day)
+SETTINGS replicated_deduplication_window = 0;
+CREATE TABLE IF NOT EXISTS days_written ON CLUSTER `millrace` AS days_written_local
+ENGINE = Distributed('millrace', 'millrace', 'days_written_local');
+CREATE MATERIALIZED VIEW IF NOT EXISTS days_written_mv ON CLUSTER `millrace` TO days_written_local AS
+SELECT d.platform AS platform, d.metric AS metric, d.day AS day, now64(3) AS written_at
+FROM points_daily_local AS d
+GROUP BY platform, metric, day;
+CREATE TABLE IF NOT EXISTS platform_totals_local ON CLUSTER `millrace`
+(
+    platform LowCardinality(String),
+    metric LowCardinality(String),
+    day Date,
+    creators UInt64,
+    total Float64,
+    counted_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', counted_at)
+ORDER BY (platform, metric, day)
+SETTINGS replicated_deduplication_window = 0;
+CREATE TABLE IF NOT EXISTS platform_totals ON CLUSTER `millrace` AS platform_totals_local
+ENGINE = Distributed('millrace', 'millrace', 'platform_totals_local');
+CREATE MATERIALIZED VIEW IF NOT EXISTS platform_totals_mv ON CLUSTER `millrace`
+REFRESH EVERY 1 MINUTE APPEND TO platform_totals_local EMPTY
+AS SELECT
+    d.platform AS platform,
+    d.metric AS metric,
+    d.day AS day,
+    count() AS creators,
+    sum(d.value) AS total,
+    now64(3) AS counted_at
+FROM points_daily_local AS d FINAL
+WHERE (d.platform, d.metric, d.day) IN
+(
+    SELECT platform, metric, day
+    FROM
+    (
+        SELECT
+            w.platform AS platform,
+            w.metric AS metric,
+            w.day AS day,
+            sum(t.creators) OVER (ORDER BY t.counted_at, w.platform, w.metric, w.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM days_written_local AS w FINAL
+        LEFT JOIN (SELECT * FROM platform_totals_local FINAL) AS t ON t.platform = w.platform AND t.metric = w.metric AND t.day = w.day
+        WHERE t.counted_at < w.written_at + INTERVAL 1 MINUTE OR t.counted_at < now64(3) - INTERVAL 24 HOUR
+    )
+    WHERE before < 10000000
+)
+GROUP BY platform, metric, day
+SETTINGS max_execution_time = 300, max_threads = 1, do_not_merge_across_partitions_select_final = 1, join_use_nulls = 0;
+CREATE OR REPLACE VIEW platform_daily ON CLUSTER `millrace` AS
+SELECT s.day AS day, s.platform AS platform, s.metric AS metric, sum(s.creators) AS creators, sum(s.total) AS total
+FROM platform_totals AS s FINAL
+GROUP BY day, platform, metric;
+DROP TABLE IF EXISTS platform_daily_shards ON CLUSTER `millrace` SYNC;
+DROP TABLE IF EXISTS platform_daily_local ON CLUSTER `millrace` SYNC;
+ALTER TABLE growth_7d_local ON CLUSTER `millrace` MODIFY QUERY
+SELECT
+    d.platform AS platform,
+    d.metric AS metric,
+    d.creator_id AS creator_id,
+    min(d.day) AS day_from,
+    max(d.day) AS day_to,
+    argMin(d.value, d.day) AS value_from,
+    argMax(d.value, d.day) AS value_to,
+    value_to - value_from AS absolute,
+    if(value_from > 0, absolute / value_from, NULL) AS relative
+FROM points_daily_local AS d FINAL
+WHERE d.day >= toDate(now('UTC')) - 7
+GROUP BY platform, metric, creator_id
+HAVING day_from < day_to
+SETTINGS max_execution_time = 300, max_threads = 1, do_not_merge_across_partitions_select_final = 1;
+ALTER TABLE growth_7d_local ON CLUSTER `millrace` MODIFY REFRESH AFTER 5 MINUTE;
+INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (7, 'ee9ed63fba3682f1ff929be383066124c97efaaacc71c97673717e22f93bbff3', '0007_totals.sql');

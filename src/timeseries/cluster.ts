@@ -86,7 +86,7 @@ export class ClusterDdl {
 
   #alter(name: string, rest: string): string[] {
     if (!this.#spread.has(name)) return [this.#on('ALTER TABLE', name, this.#localised(rest))]
-    const alter = this.#on('ALTER TABLE', local(name), withReplicatedSettings(rest))
+    const alter = this.#on('ALTER TABLE', local(name), withReplicatedSettings(this.#localised(rest)))
     // A Distributed table has columns, and neither indices nor settings nor a TTL of the stored one.
     return /^ (ADD|DROP) COLUMN /.test(rest) ? [alter, this.#on('ALTER TABLE', name, rest)] : [alter]
   }

@@ -1,5 +1,4 @@
 import { type JobRows, type Row, RowsRejectedError, type TableName, TIME_MS_BELOW } from '../job/row.ts'
-import { sqlTime } from './engine.ts'
 import { MONTHLY } from './tables.ts'
 
 /** Rows of one job for one partition of one table, encoded: they travel and are acknowledged together. */
@@ -29,46 +28,37 @@ export interface ParcelLimits {
  * out of range (clamped), and what is no text or no number at all, since an own platform may be plain JavaScript.
  */
 export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
-  const ts = moment('ts', job.tsMs)
-  const time = sqlTime(ts)
-  const observedMs = moment('observed_at', job.observedAtMs)
-  const seconds = Math.floor(observedMs / 1000)
+  // A whole number of milliseconds is what DateTime64(3) takes fastest, here and there.
+  const ts = Math.trunc(moment('ts', job.tsMs))
+  const observedMs = Math.trunc(moment('observed_at', job.observedAtMs))
   const common = `${text(job.platform)},${text(job.creatorId)},${text(job.jobId)}`
-  const head = `["${time}",${seconds},${common},`
-  // `jobs` keeps the milliseconds: they decide which of two outcomes is the later one.
-  const jobsHead = () => `["${time}","${sqlTime(observedMs)}",${common},`
-  const month = time.slice(0, 4) + time.slice(5, 7)
-
+  const head = `[${ts},${Math.floor(observedMs / 1000)},${common},`
   const followers = followersIn(job.rows)
 
   const drafts = new Map<TableName, Draft>()
   const parcels: Parcel[] = []
   const finish = (draft: Draft) => {
-    const lines = draft.lines.splice(0)
-    const text = lines.join('')
-    parcels.push({
-      table: draft.table,
-      partition: MONTHLY.has(draft.table) ? month : 'all',
-      rows: lines.length,
-      text,
-      bytes: Buffer.byteLength(text),
-    })
-    draft.length = 0
+    const { table, rows, text } = draft
+    const partition = MONTHLY.has(table) ? monthOf(ts) : 'all'
+    parcels.push({ table, partition, rows, text, bytes: Buffer.byteLength(text) })
+    draft.rows = 0
+    draft.text = ''
   }
   // A UTF-16 unit takes three bytes at most, so that bytes need not be counted line by line.
   const lengthMax = Math.floor(limits.bytesMax / 3)
   for (const row of job.rows) {
     let draft = drafts.get(row.table)
     if (draft === undefined) {
-      draft = { table: row.table, lines: [], length: 0 }
+      draft = { table: row.table, rows: 0, text: '' }
       drafts.set(row.table, draft)
     }
-    const line = `${row.table === 'jobs' ? jobsHead() : head}${cells(row, followers)}]\n`
-    const { lines } = draft
-    if (lines.length >= limits.rowsMax || (lines.length > 0 && draft.length + line.length > lengthMax))
+    // `jobs` keeps the milliseconds: they decide which of two outcomes is the later one.
+    const start = row.table === 'jobs' ? `[${ts},${observedMs},${common},` : head
+    const line = `${start}${cells(row, followers)}]\n`
+    if (draft.rows >= limits.rowsMax || (draft.rows > 0 && draft.text.length + line.length > lengthMax))
       finish(draft)
-    lines.push(line)
-    draft.length += line.length
+    draft.rows += 1
+    draft.text += line
   }
   for (const draft of drafts.values()) finish(draft)
   return parcels
@@ -76,8 +66,21 @@ export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
 
 interface Draft {
   readonly table: TableName
-  readonly lines: string[]
-  length: number
+  rows: number
+  text: string
+}
+
+/** The month asked for last: jobs that come together are mostly of one. */
+let lastMonth = { name: '', fromMs: 0, belowMs: 0 }
+
+/** `202611`, UTC. */
+function monthOf(ms: number): string {
+  if (ms >= lastMonth.fromMs && ms < lastMonth.belowMs) return lastMonth.name
+  const date = new Date(ms)
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
+  const name = `${year}${String(month + 1).padStart(2, '0')}`
+  lastMonth = { name, fromMs: Date.UTC(year, month), belowMs: Date.UTC(year, month + 1) }
+  return name
 }
 
 /** How many followers the creator has in this snapshot, by its own points; null when they do not say. */
