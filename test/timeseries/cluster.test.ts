@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import type { JobRows, Row } from '../../src/job/row.ts'
 import { ClickHouseEngine } from '../../src/timeseries/clickhouse.ts'
@@ -180,6 +181,11 @@ describe('a cluster of two shards', () => {
     await refresh([url], single.database)
     await refresh(cluster?.nodes.map(({ service }) => service.address) ?? [], spread.database)
     assert.deepEqual(await everythingRead(spread), await everythingRead(single))
+    // The queries of docs/schema.md are promised to work unchanged.
+    const page = await readFile(new URL('../../docs/schema.md', import.meta.url), 'utf8')
+    for (const [, query = ''] of page.matchAll(/```sql\n(.*?)```/gs)) {
+      await (await spread.read.query({ query, format: 'JSONEachRow' })).json()
+    }
     const shards = await select(spread, 'SELECT DISTINCT _shard_num AS shard FROM creators ORDER BY shard')
     assert.equal(shards.length, 2, 'both shards have creators')
   })
