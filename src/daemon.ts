@@ -114,6 +114,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
         ageMs: config.rows.batch_age,
         bufferRowsMax: config.rows.buffered_rows_max,
       },
+      retention: config.rows.retention,
     }),
   )
   const store = started.adopt(await openStore(config), (one) => one.stop())

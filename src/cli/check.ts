@@ -11,6 +11,7 @@ import { topicSpecsOf, topicsOf } from '../parts/topics.ts'
 import { createLog } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { Secrets } from '../telemetry/secrets.ts'
+import { openExisting } from '../timeseries/engine.ts'
 import { schemaState } from '../timeseries/migrate.ts'
 import { EXIT } from './exit.ts'
 import { table } from './table.ts'
@@ -61,10 +62,12 @@ export async function check(config: Config, options: { json: boolean }, terminal
     find('clickhouse', secrets, async () => {
       const engine = openEngine(config)
       try {
-        await engine.open()
+        // Looking creates nothing: the first start does.
+        if (!(await openExisting(engine))) return `${engine.name} answers, no database ${engine.database} yet`
         const { version, pending } = await schemaState(engine)
         const state = pending.length === 0 ? 'up to date' : `${pending.length} migrations to apply`
-        return `${engine.name} answers, schema ${version}, ${state}`
+        const at = engine.cluster === undefined ? '' : ` at cluster ${engine.cluster}`
+        return `${engine.name} answers${at}, schema ${version}, ${state}`
       } finally {
         await engine.close()
       }

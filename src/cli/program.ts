@@ -90,9 +90,15 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
 
   withConfig(root.command('migrate'))
     .description('bring the ClickHouse schema up to date')
-    .action(async (options: WithConfig) => {
+    .option(
+      '--plan',
+      'print the SQL that it would run, and run nothing; exit code 0 whether there is any or not',
+    )
+    .addOption(new Option('--json', 'print one JSON object for each step'))
+    .action(async (options: WithConfig & { plan?: boolean; json?: boolean }) => {
       const { migrateDatabase } = await import('./migrate.ts')
-      exitCode = await migrateDatabase(configOf(options), terminal)
+      const { plan = false, json = false } = options
+      exitCode = await migrateDatabase(configOf(options), { plan, json }, terminal)
     })
 
   withConfig(root.command('enqueue'))

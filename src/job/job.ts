@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { headerText, type SourceRecord } from './record.ts'
+import { TIME_MS_BELOW } from './row.ts'
 
 /** A day: how long a job is worth doing when its producer does not say. */
 const EXPIRES_AFTER_MS = 24 * 60 * 60 * 1000
@@ -9,8 +10,8 @@ const instant = z.iso.datetime({ offset: true })
 /** One that the tables can hold: 32 bits of seconds. */
 const logicalTime = instant.refine((text) => {
   const ms = Date.parse(text)
-  return ms >= 0 && ms <= 4_294_967_295_000
-}, 'expected a moment between 1970 and 2106')
+  return ms >= 0 && ms < TIME_MS_BELOW
+}, 'expected a moment between 1970 and 2100')
 
 /** A name that is kept: JSON can hold half a surrogate pair, which nothing behind us takes. */
 const name = (length: number) =>

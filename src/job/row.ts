@@ -1,8 +1,14 @@
+/**
+ * Moments of rows are below this, the year 2100, and not negative. DateTime ends in February 2106, and the age at which a row is
+ * deleted has to fit in as well.
+ */
+export const TIME_MS_BELOW = Date.UTC(2100, 0)
+
 /** One number of one creator at one moment: a row of `points`. */
 export interface PointRow {
   readonly table: 'points'
   readonly metric: string
-  /** Finite. A number the platform hides is not a point: leave it out. */
+  /** Finite, below 2^53. A number the platform hides is not a point: leave it out. */
   readonly value: number
 }
 

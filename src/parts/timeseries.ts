@@ -33,15 +33,15 @@ export function requireDatabase(config: Config): void {
 export function openEngine(config: Config): Engine {
   const section = config.clickhouse
   if (section === undefined) return new ChdbEngine({ path: databaseFolderOf(config), database: DATABASE })
-  const { url, username, password, database } = section
+  const { url, username, password, database, cluster } = section
   const tls = tlsOf(section.tls, 'clickhouse.tls')
   if (typeof tls === 'boolean' || tls.ca === undefined)
-    return new ClickHouseEngine({ url, username, password, database })
+    return new ClickHouseEngine({ url, username, password, database, cluster })
   const { ca, cert, key } = tls
   const pem = {
     ca: Buffer.from(ca),
     ...(cert === undefined ? {} : { cert: Buffer.from(cert) }),
     ...(key === undefined ? {} : { key: Buffer.from(key) }),
   }
-  return new ClickHouseEngine({ url, username, password, database, tls: pem })
+  return new ClickHouseEngine({ url, username, password, database, cluster, tls: pem })
 }

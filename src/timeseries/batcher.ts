@@ -73,6 +73,8 @@ export class Batcher {
   /** Tables that take no second batch until the first is stored. */
   readonly #busy = new Set<TableName>()
   #timer: NodeJS.Timeout | undefined
+  /** When the timer goes off, on the clock of `now`; undefined when none is set. */
+  #timerAtMs: number | undefined
   #flushing = false
   /** Batches in flight whose last insert failed. */
   #failing = 0
@@ -167,11 +169,19 @@ export class Batcher {
         this.#pump()
       })
     }
-    clearTimeout(this.#timer)
-    const atMs = this.#gathering.nextOldAtMs(this.#busy)
     // While every place is taken, the end of an insert pumps.
-    if (atMs === undefined || this.#inFlight >= this.#limits.inFlightMax) return
-    this.#timer = setTimeout(() => this.#pump(), Math.ceil(Math.max(0, atMs - this.#now())))
+    const full = this.#inFlight >= this.#limits.inFlightMax
+    const atMs = full ? undefined : this.#gathering.nextOldAtMs(this.#busy)
+    // Every write comes by here; setting a timer costs as much as the rest of it.
+    if (atMs === this.#timerAtMs) return
+    clearTimeout(this.#timer)
+    this.#timerAtMs = atMs
+    if (atMs === undefined) return
+    const onTime = () => {
+      this.#timerAtMs = undefined
+      this.#pump()
+    }
+    this.#timer = setTimeout(onTime, Math.ceil(Math.max(0, atMs - this.#now())))
   }
 
   /** Never rejects: every ticket is told, every row leaves the room. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { access, constants, mkdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import {
@@ -7,7 +8,16 @@ import {
   createClient,
 } from '@clickhouse/client'
 import { MillraceError, messageOf } from '../job/errors.ts'
-import { checkDatabaseName, type Engine, engineClosedError, translateEngineError } from './engine.ts'
+import {
+  checkDatabaseName,
+  databaseMissingError,
+  type Engine,
+  engineClosedError,
+  engineCode,
+  type OpenOptions,
+  translateEngineError,
+  UNKNOWN_DATABASE,
+} from './engine.ts'
 
 export interface ChdbOptions {
   /** The folder that holds the data; created when it is not there. One process at a time, one folder per process. */
@@ -43,15 +53,17 @@ export class ChdbEngine implements Engine {
     return this.#clients.read
   }
 
-  open(): Promise<void> {
-    this.#opening ??= this.#open().catch(async (error: unknown) => {
+  open(options: OpenOptions = {}): Promise<void> {
+    this.#opening ??= this.#open(options).catch(async (error: unknown) => {
       await this.close()
       throw error
     })
     return this.#opening
   }
 
-  async #open(): Promise<void> {
+  async #open({ create = true }: OpenOptions): Promise<void> {
+    const missing = () => databaseMissingError(this.database, `in the folder ${this.#path}`)
+    if (!create && !existsSync(join(this.#path, 'metadata'))) throw missing()
     await prepareFolder(this.#path)
     const { createChdbConnection } = await import('chdb/connection')
     const connect = () =>
@@ -68,11 +80,12 @@ export class ChdbEngine implements Engine {
     // The folder is ours now: a second connection in the same process shares it.
     this.#clients = { write, read: connect() }
     try {
-      await write.command({ query: `CREATE DATABASE IF NOT EXISTS \`${this.database}\`` })
+      if (create) await write.command({ query: `CREATE DATABASE IF NOT EXISTS \`${this.database}\`` })
       // The client's `database` option is ignored here; USE holds for a connection.
       for (const client of [this.write, this.read])
         await client.command({ query: `USE \`${this.database}\`` })
     } catch (error) {
+      if (!create && engineCode(error) === UNKNOWN_DATABASE) throw missing()
       throw translateEngineError(this, error, `Opening the database ${this.database}`)
     }
   }

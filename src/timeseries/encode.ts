@@ -1,5 +1,4 @@
-import { type JobRows, type Row, RowsRejectedError, type TableName } from '../job/row.ts'
-import { sqlTime } from './engine.ts'
+import { type JobRows, type Row, RowsRejectedError, type TableName, TIME_MS_BELOW } from '../job/row.ts'
 import { MONTHLY } from './tables.ts'
 
 /** Rows of one job for one partition of one table, encoded: they travel and are acknowledged together. */
@@ -20,57 +19,46 @@ export interface ParcelLimits {
   readonly bytesMax: number
 }
 
-/** The largest moment that DateTime holds (32 bits of seconds); the engine would silently clamp what is beyond. */
-const TIME_MS_MAX = 4_294_967_295_000
-
 /**
  * Encodes the rows of a job, grouped by table; the order inside a table is kept. The parts that all rows share are
  * encoded once, and plain strings are only quoted, which makes it cheaper than JSON.stringify per row.
  *
  * Throws RowsRejectedError for values that the engine would not refuse but store as something else: numbers that are not
- * finite (stored as 0), whole numbers out of range (they wrap), moments out of range (clamped).
+ * finite (stored as 0), counts beyond 2^53 (another one by the time we see it), whole numbers out of range (they wrap), moments
+ * out of range (clamped), and what is no text or no number at all, since an own platform may be plain JavaScript.
  */
 export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
-  const ts = moment('ts', job.tsMs)
-  const time = sqlTime(ts)
-  const observedMs = moment('observed_at', job.observedAtMs)
-  const seconds = Math.floor(observedMs / 1000)
+  // A whole number of milliseconds is what DateTime64(3) takes fastest, here and there.
+  const ts = Math.trunc(moment('ts', job.tsMs))
+  const observedMs = Math.trunc(moment('observed_at', job.observedAtMs))
   const common = `${text(job.platform)},${text(job.creatorId)},${text(job.jobId)}`
-  const head = `["${time}",${seconds},${common},`
-  // `jobs` keeps the milliseconds: they decide which of two outcomes is the later one.
-  const jobsHead = () => `["${time}","${sqlTime(observedMs)}",${common},`
-  const month = time.slice(0, 4) + time.slice(5, 7)
-
+  const head = `[${ts},${Math.floor(observedMs / 1000)},${common},`
   const followers = followersIn(job.rows)
 
   const drafts = new Map<TableName, Draft>()
   const parcels: Parcel[] = []
   const finish = (draft: Draft) => {
-    const lines = draft.lines.splice(0)
-    const text = lines.join('')
-    parcels.push({
-      table: draft.table,
-      partition: MONTHLY.has(draft.table) ? month : 'all',
-      rows: lines.length,
-      text,
-      bytes: Buffer.byteLength(text),
-    })
-    draft.length = 0
+    const { table, rows, text } = draft
+    const partition = MONTHLY.has(table) ? monthOf(ts) : 'all'
+    parcels.push({ table, partition, rows, text, bytes: Buffer.byteLength(text) })
+    draft.rows = 0
+    draft.text = ''
   }
   // A UTF-16 unit takes three bytes at most, so that bytes need not be counted line by line.
   const lengthMax = Math.floor(limits.bytesMax / 3)
   for (const row of job.rows) {
     let draft = drafts.get(row.table)
     if (draft === undefined) {
-      draft = { table: row.table, lines: [], length: 0 }
+      draft = { table: row.table, rows: 0, text: '' }
       drafts.set(row.table, draft)
     }
-    const line = `${row.table === 'jobs' ? jobsHead() : head}${cells(row, followers)}]\n`
-    const { lines } = draft
-    if (lines.length >= limits.rowsMax || (lines.length > 0 && draft.length + line.length > lengthMax))
+    // `jobs` keeps the milliseconds: they decide which of two outcomes is the later one.
+    const start = row.table === 'jobs' ? `[${ts},${observedMs},${common},` : head
+    const line = `${start}${cells(row, followers)}]\n`
+    if (draft.rows >= limits.rowsMax || (draft.rows > 0 && draft.text.length + line.length > lengthMax))
       finish(draft)
-    lines.push(line)
-    draft.length += line.length
+    draft.rows += 1
+    draft.text += line
   }
   for (const draft of drafts.values()) finish(draft)
   return parcels
@@ -78,8 +66,21 @@ export function encode(job: JobRows, limits: ParcelLimits): Parcel[] {
 
 interface Draft {
   readonly table: TableName
-  readonly lines: string[]
-  length: number
+  rows: number
+  text: string
+}
+
+/** The month asked for last: jobs that come together are mostly of one. */
+let lastMonth = { name: '', fromMs: 0, belowMs: 0 }
+
+/** `202611`, UTC. */
+function monthOf(ms: number): string {
+  if (ms >= lastMonth.fromMs && ms < lastMonth.belowMs) return lastMonth.name
+  const date = new Date(ms)
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
+  const name = `${year}${String(month + 1).padStart(2, '0')}`
+  lastMonth = { name, fromMs: Date.UTC(year, month), belowMs: Date.UTC(year, month + 1) }
+  return name
 }
 
 /** How many followers the creator has in this snapshot, by its own points; null when they do not say. */
@@ -97,7 +98,8 @@ function cells(row: Row, followers: number | null): string {
       return `${text(row.mediaId)},${text(row.metric)},${finite('value', row.value)}`
     case 'creators':
       return [
-        `${prose(row.name)},${prose(row.handle)},${prose(row.biography)},${row.verified},${row.gone}`,
+        `${prose(row.name)},${prose(row.handle)},${prose(row.biography)}`,
+        `${truth('verified', row.verified)},${truth('gone', row.gone)}`,
         `[${row.flags.map(text).join(',')}],${prose(row.email)},${prose(row.pictureUrl)}`,
         followers === null ? 'null' : finite('followers', followers),
       ].join(',')
@@ -125,21 +127,30 @@ function cells(row: Row, followers: number | null): string {
 /** Printable ASCII without `"` and `\\`: all that JSON does to it is to put it in quotes. Ids and metrics mostly are. */
 const PLAIN = /^[ !#-[\]-~]*$/
 
+/** Half a surrogate pair is no text: the engine refuses the first half, and stores the second as bytes that are no letter. */
 function text(value: string): string {
-  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
+  if (typeof value !== 'string') throw new RowsRejectedError(`found ${value}, expected a text`)
+  if (PLAIN.test(value)) return `"${value}"`
+  if (value.isWellFormed()) return JSON.stringify(value)
+  throw new RowsRejectedError(`found ${JSON.stringify(value)}, expected well-formed Unicode`)
 }
 
 /**
- * Text that a person wrote. Platforms cut it at a fixed length, also through the middle of an emoji; the engine refuses
- * half a surrogate pair, and that is no reason to lose the job. Ids are never mended: they would become another id.
+ * Text that a person wrote. Platforms cut it at a fixed length, also through the middle of an emoji, and that is no reason to lose
+ * the job. Ids are never mended: they would become another id.
  */
 function prose(value: string): string {
-  return text(value.isWellFormed() ? value : value.toWellFormed())
+  return text(typeof value === 'string' ? value.toWellFormed() : value)
 }
 
 function finite(field: string, value: number): number {
-  if (Number.isFinite(value)) return value
-  throw new RowsRejectedError(`${field}: found ${value}, expected a finite number`)
+  if (Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected a finite number below 2^53`)
+}
+
+function truth(field: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw new RowsRejectedError(`${field}: found ${value}, expected true or false`)
 }
 
 function whole(field: string, value: number, max: number): number {
@@ -148,6 +159,6 @@ function whole(field: string, value: number, max: number): number {
 }
 
 function moment(field: string, ms: number): number {
-  if (ms >= 0 && ms <= TIME_MS_MAX) return ms
-  throw new RowsRejectedError(`${field}: found ${ms} ms, expected a moment between 1970 and 2106`)
+  if (typeof ms === 'number' && ms >= 0 && ms < TIME_MS_BELOW) return ms
+  throw new RowsRejectedError(`${field}: found ${ms} ms, expected a moment between 1970 and 2100`)
 }

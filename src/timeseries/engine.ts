@@ -10,19 +10,27 @@ import { MillraceError, messageOf, ServiceAwayError } from '../job/errors.ts'
 export interface Engine {
   readonly name: EngineName
   readonly database: string
+  /** The cluster whose nodes hold the tables between them; undefined: one server, or the embedded engine. */
+  readonly cluster?: string | undefined
   /** For inserts and DDL. Throws while the engine is closed. */
   readonly write: ClickHouseClient
   /** For queries: on chDB a client is serial, so reading never waits for an insert. Throws while the engine is closed. */
   readonly read: ClickHouseClient
   /**
    * Connects, proves that the credentials are good, and creates the database when it is not there. Idempotent.
-   * Rejects with ServiceAwayError when nothing answers, with MillraceError when the answer is a refusal.
+   * Rejects with ServiceAwayError when nothing answers, with MillraceError when the answer is a refusal. With
+   * `create: false` nothing is made, and a database that is not there is the MillraceError `DATABASE_MISSING`.
    */
-  open(): Promise<void>
+  open(options?: OpenOptions): Promise<void>
   /** Rejects with ServiceAwayError or MillraceError when the engine does not answer a query. */
   ping(signal?: AbortSignal): Promise<void>
   /** Idempotent. Queries that run are cut off. */
   close(): Promise<void>
+}
+
+export interface OpenOptions {
+  /** Default true. */
+  readonly create?: boolean
 }
 
 export type EngineName = 'clickhouse' | 'chdb'
@@ -150,6 +158,35 @@ export function checkDatabaseName(name: string): string {
   throw new MillraceError(
     'DATABASE_NAME',
     `clickhouse.database=${JSON.stringify(name)}: expected a letter or _, then letters, digits or _, at most 64`,
+    { kind: 'usage' },
+  )
+}
+
+/** What open() rejects with when it may not create the database. */
+export function databaseMissingError(database: string, where: string): MillraceError {
+  return new MillraceError(
+    'DATABASE_MISSING',
+    `There is no database ${database} ${where}: millrace migrate creates it.`,
+  )
+}
+
+/** Opens the engine and creates nothing. Resolves with false when the database is not there; rejects as open() does. */
+export async function openExisting(engine: Engine): Promise<boolean> {
+  try {
+    await engine.open({ create: false })
+    return true
+  } catch (error) {
+    if (error instanceof MillraceError && error.code === 'DATABASE_MISSING') return false
+    throw error
+  }
+}
+
+/** Cluster names are pasted into DDL as well. */
+export function checkClusterName(name: string): string {
+  if (/^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/.test(name)) return name
+  throw new MillraceError(
+    'CLUSTER_NAME',
+    `clickhouse.cluster=${JSON.stringify(name)}: expected a letter or _, then letters, digits, _, . or -, at most 64`,
     { kind: 'usage' },
   )
 }

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { MillraceError } from '../job/errors.ts'
+import { ClusterDdl, createDatabase, createLedger, type Place, tablesOfAllNodes } from './cluster.ts'
 import { type Engine, execute, select } from './engine.ts'
+import { type Retention, retentionOfNew, retentionSteps } from './retention.ts'
 import { PASSED_THROUGH } from './tables.ts'
 
 /** One numbered SQL file, e.g. `0001_points.sql`. */
@@ -13,6 +15,13 @@ export interface Migration {
   readonly checksum: string
 }
 
+/** What migrate() would do next, in order. */
+export interface Step {
+  /** The migration's file, or `retention`. */
+  readonly name: string
+  readonly statements: readonly string[]
+}
+
 export interface SchemaState {
   /** The newest version that the database has; 0 when it is empty. */
   readonly version: number
@@ -20,49 +29,104 @@ export interface SchemaState {
   readonly pending: readonly Migration[]
 }
 
+export interface MigrateOptions {
+  /** Default: the files beside this code. */
+  readonly migrations?: readonly Migration[] | undefined
+  /** How long rows are kept; what is not named stays as it is. */
+  readonly retention?: Retention | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
 const FOLDER = new URL('./migrations/', import.meta.url)
 
 /**
- * The checksum is part of the key: should two daemons ever apply different texts under one number, both stay visible.
- * Ten daemons that record the same text leave ten equal rows, which FINAL reads as one.
- */
-const CREATE_LEDGER = `CREATE TABLE IF NOT EXISTS migrations
-(
-    version UInt32,
-    checksum String,
-    file String,
-    applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
-)
-ENGINE = ReplacingMergeTree
-ORDER BY (version, checksum)`
-
-/**
- * Brings the schema of the engine's database up to date and returns the files that were applied here. Idempotent.
+ * Brings the schema of the engine's database up to date and returns the names of the steps that were done here. Idempotent.
  *
  * There is no lock, because ClickHouse has none that survives its holder. Instead every statement is one that may be run
  * again, by anybody, at the same time (IF NOT EXISTS); a test reads the files for it. So ten daemons that start at once all
  * do the same harmless work, and one that died half-way is completed by the next.
  *
- * Rejects with MillraceError `MIGRATION_EDITED` when a file differs from what was applied under its number, and
+ * Rejects with MillraceError `MIGRATION_EDITED` when a file differs from what was applied under its number,
  * `SCHEMA_NEWER` when the database knows a version that this daemon does not, `SCHEMA_INCOMPLETE` when it lacks what rows pass
- * through.
+ * through, `SCHEMA_CLUSTER` when its tables are those of one server and a cluster is configured, or the other way round.
  */
-export async function migrate(
-  engine: Engine,
-  options: { readonly migrations?: readonly Migration[]; readonly signal?: AbortSignal } = {},
-): Promise<readonly string[]> {
+export async function migrate(engine: Engine, options: MigrateOptions = {}): Promise<readonly string[]> {
   const { signal } = options
   const migrations = options.migrations ?? (await readMigrations())
-  await execute(engine, CREATE_LEDGER, signal)
   const { pending } = await schemaState(engine, { migrations, signal })
-  for (const migration of pending) {
-    for (const statement of migration.statements) await execute(engine, statement, signal)
-    await record(engine, migration, signal)
+  const done: string[] = []
+  for (const { name, statements } of stepsOf(engine, migrations, pending)) {
+    for (const statement of statements) await execute(engine, statement, signal)
+    done.push(name)
   }
   // Looked at once more: somebody may have applied another text under the same number meanwhile.
   if (pending.length > 0) await schemaState(engine, { migrations, signal })
   await checkPassage(engine, migrations, signal)
-  return pending.map((migration) => migration.file)
+  // By itself, because what it changes is asked of the tables, which are there only now.
+  for (const { name, statements } of await retentionSteps(engine, options)) {
+    for (const statement of statements) await execute(engine, statement, signal)
+    done.push(name)
+  }
+  return done
+}
+
+/**
+ * What migrate() would do, and nothing done: the statements in the order in which it would run them. Without a database
+ * (`engine` undefined) everything, the database first. Rejects as migrate() does.
+ */
+export async function planMigration(
+  engine: Engine | undefined,
+  place: Place,
+  options: MigrateOptions = {},
+): Promise<SchemaState & { readonly newest: number; readonly steps: readonly Step[] }> {
+  const migrations = options.migrations ?? (await readMigrations())
+  const newest = migrations.length
+  if (engine === undefined) {
+    const steps = [
+      ...stepsOf(place, migrations, migrations, true),
+      ...retentionOfNew(place, options.retention),
+    ]
+    return { version: 0, newest, pending: migrations, steps }
+  }
+  const state = await schemaState(engine, { migrations, signal: options.signal })
+  const kept =
+    state.version === 0 ? retentionOfNew(place, options.retention) : await retentionSteps(engine, options)
+  return { ...state, newest, steps: [...stepsOf(place, migrations, state.pending), ...kept] }
+}
+
+/** Steps as a text that ClickHouse's own client takes. */
+export function sqlOf(steps: readonly Step[]): string {
+  return steps
+    .map(({ name, statements }) => `\n-- ${name}\n${statements.map((sql) => `${sql};\n`).join('')}`)
+    .join('')
+}
+
+/**
+ * Each pending migration as the place needs it, and the row that records it; the first one brings the ledger, and the database
+ * where it may not be there.
+ */
+function stepsOf(
+  place: Place,
+  migrations: readonly Migration[],
+  pending: readonly Migration[],
+  isNew = false,
+): Step[] {
+  const { cluster, database } = place
+  const ddl = cluster === undefined ? undefined : new ClusterDdl({ cluster, database })
+  // On a cluster the other nodes may lack the database.
+  const prelude = isNew || ddl !== undefined ? [createDatabase(place)] : []
+  return migrations.flatMap((migration) => {
+    // The statements of those before say which tables there are.
+    const statements = migration.statements.flatMap((sql) => ddl?.spread(sql) ?? [sql])
+    if (!pending.includes(migration)) return []
+    const first = migration === pending[0] ? [...prelude, createLedger(place)] : []
+    return [{ name: migration.file, statements: [...first, ...statements, recordOf(migration)] }]
+  })
+}
+
+function recordOf({ version, checksum, file }: Migration): string {
+  const row = `(${version}, '${checksum}', '${file}')`
+  return `INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES ${row}`
 }
 
 /** A restored database may lack views, and nothing else would say so: what is inserted would be gone. */
@@ -71,13 +135,7 @@ async function checkPassage(
   migrations: readonly Migration[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const rows = await select<{ name: string }>(
-    engine,
-    'SELECT name FROM system.tables WHERE database = {database:String}',
-    { database: engine.database },
-    { signal },
-  )
-  const there = new Set(rows.map((row) => row.name))
+  const there = await tablesEverywhere(engine, signal)
   for (const name of PASSED_THROUGH) {
     const made = migrations.find(({ statements }) => statements.some((sql) => sql.includes(`EXISTS ${name}`)))
     if (made === undefined || there.has(name)) continue
@@ -89,16 +147,32 @@ async function checkPassage(
   }
 }
 
-/** Compares the database with the files, changing nothing. Rejects as migrate() does. */
+/** Names of the database's tables that every node has. */
+async function tablesEverywhere(engine: Engine, signal: AbortSignal | undefined): Promise<Set<string>> {
+  const { database } = engine
+  const rows = await select<{ name: string; nodes: number | string }>(
+    engine,
+    `SELECT name, count() AS nodes FROM ${tablesOfAllNodes(engine)}
+    WHERE database = {database:String} OR (database = 'system' AND name = 'one') GROUP BY name`,
+    { database },
+    { signal },
+  )
+  const nodes = Number(rows.find(({ name }) => name === 'one')?.nodes ?? 1)
+  return new Set(rows.filter((row) => Number(row.nodes) >= nodes).map(({ name }) => name))
+}
+
+/**
+ * Compares the database with the files, changing nothing. Rejects as migrate() does. On a cluster with a node that has no
+ * tables yet everything is pending again, since every statement leaves alone what is there.
+ */
 export async function schemaState(
   engine: Engine,
-  options: { readonly migrations?: readonly Migration[]; readonly signal?: AbortSignal | undefined } = {},
+  options: Pick<MigrateOptions, 'migrations' | 'signal'> = {},
 ): Promise<SchemaState> {
   const migrations = options.migrations ?? (await readMigrations())
-  const known = new Map(migrations.map((migration) => [migration.version, migration]))
-  const applied = await readLedger(engine, options.signal)
+  const { applied, everywhere } = await readLedger(engine, options.signal)
   const newest = Math.max(0, ...applied.map((row) => row.version))
-  const ours = Math.max(0, ...known.keys())
+  const ours = Math.max(0, ...migrations.map((migration) => migration.version))
   if (newest > ours) {
     throw new MillraceError(
       'SCHEMA_NEWER',
@@ -106,6 +180,7 @@ export async function schemaState(
         'run the newer millrace, or give this one another database.',
     )
   }
+  const known = new Map(migrations.map((migration) => [migration.version, migration]))
   for (const row of applied) {
     const migration = known.get(row.version)
     if (migration?.checksum === row.checksum) continue
@@ -115,7 +190,7 @@ export async function schemaState(
         `the file now has ${migration?.checksum.slice(0, 12) ?? 'gone'}: restore the file and put the change into a new one.`,
     )
   }
-  const done = new Set(applied.map((row) => row.version))
+  const done = new Set(everywhere ? applied.map((row) => row.version) : [])
   return { version: newest, pending: migrations.filter((migration) => !done.has(migration.version)) }
 }
 
@@ -153,25 +228,39 @@ interface LedgerRow {
   readonly file: string
 }
 
-async function readLedger(engine: Engine, signal: AbortSignal | undefined): Promise<readonly LedgerRow[]> {
-  const [found] = await select<{ tables: number | string }>(
+async function readLedger(
+  engine: Engine,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly applied: readonly LedgerRow[]; readonly everywhere: boolean }> {
+  const { database, cluster } = engine
+  const [here] = await select<{ ledgers: number | string; engine: string }>(
     engine,
-    `SELECT count() AS tables FROM system.tables WHERE database = {database:String} AND name = 'migrations'`,
-    { database: engine.database },
+    `SELECT countIf(name = 'migrations') AS ledgers, anyIf(engine, name = 'points') AS engine
+    FROM system.tables WHERE database = {database:String}`,
+    { database },
     { signal },
   )
-  if (Number(found?.tables ?? 0) === 0) return []
-  return await select<LedgerRow>(
+  checkKind(engine, here?.engine ?? '')
+  if (Number(here?.ledgers ?? 0) === 0) return { applied: [], everywhere: false }
+  const applied = await select<LedgerRow>(
     engine,
     'SELECT version, checksum, any(file) AS file FROM migrations GROUP BY version, checksum ORDER BY version, checksum',
     {},
     { signal },
   )
+  const everywhere = cluster === undefined || (await tablesEverywhere(engine, signal)).has('migrations')
+  return { applied, everywhere }
 }
 
-async function record(engine: Engine, migration: Migration, signal: AbortSignal | undefined): Promise<void> {
-  const row = JSON.stringify([migration.version, migration.checksum, migration.file])
-  const into =
-    'INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30'
-  await execute(engine, `${into} FORMAT JSONCompactEachRow\n${row}\n`, signal)
+/** The two kinds of tables have the same names, and rows cannot be moved between them by DDL. */
+function checkKind({ database, cluster }: Engine, engineOfPoints: string): void {
+  if (engineOfPoints === '' || (engineOfPoints === 'Distributed') === (cluster !== undefined)) return
+  throw new MillraceError(
+    'SCHEMA_CLUSTER',
+    cluster === undefined
+      ? `The tables of database ${database} were made for a cluster: set clickhouse.cluster to its name.`
+      : `The tables of database ${database} are those of a single server, and clickhouse.cluster is set: ` +
+          'give the cluster another database, and copy the rows with INSERT INTO … SELECT.',
+    { kind: 'usage' },
+  )
 }

@@ -6,6 +6,7 @@ import { encode } from './encode.ts'
 import type { Engine } from './engine.ts'
 import { createInsert } from './insert.ts'
 import { type Migration, migrate } from './migrate.ts'
+import type { Retention } from './retention.ts'
 
 export interface TimeSeriesSinkOptions {
   readonly engine: Engine
@@ -19,6 +20,7 @@ export interface TimeSeriesSinkOptions {
   readonly keepEngineOpen?: boolean
   /** Default: the files beside this code. */
   readonly migrations?: readonly Migration[]
+  readonly retention?: Retention
   /** Milliseconds, monotonic. */
   readonly now?: () => number
 }
@@ -35,6 +37,7 @@ export class TimeSeriesSink implements RowSink {
   readonly #stopTimeoutMs: number
   readonly #keepEngineOpen: boolean
   readonly #migrations: readonly Migration[] | undefined
+  readonly #retention: Retention | undefined
   readonly #batcher: Batcher
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
@@ -46,6 +49,7 @@ export class TimeSeriesSink implements RowSink {
     this.#stopTimeoutMs = options.stopTimeoutMs ?? 10_000
     this.#keepEngineOpen = options.keepEngineOpen ?? false
     this.#migrations = options.migrations
+    this.#retention = options.retention
     this.#batcher = new Batcher({
       insert: createInsert(options.engine),
       limits: this.#limits,
@@ -79,10 +83,10 @@ export class TimeSeriesSink implements RowSink {
 
   async #start(): Promise<void> {
     await this.#engine.open()
-    const applied = await migrate(
-      this.#engine,
-      this.#migrations === undefined ? {} : { migrations: this.#migrations },
-    )
+    const applied = await migrate(this.#engine, {
+      migrations: this.#migrations,
+      retention: this.#retention,
+    })
     if (applied.length > 0)
       this.#log.info({ database: this.#engine.database, applied }, 'schema brought up to date')
   }

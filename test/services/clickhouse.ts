@@ -6,7 +6,8 @@ import { type Found, ServiceMissing } from './found.ts'
 import { type Running, startService } from './running.ts'
 
 const IMAGE = 'clickhouse/clickhouse-server:26.7'
-const SERVER_FILE = fileURLToPath(new URL('clickhouse-server.ts', import.meta.url))
+/** The engine of npm's chdb, serving HTTP. */
+export const SERVER_FILE = fileURLToPath(new URL('clickhouse-server.ts', import.meta.url))
 
 export interface ClickhouseOptions {
   /** More arguments of the engine, such as `--max_server_memory_usage=…`. Ignored by docker. */

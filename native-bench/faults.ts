@@ -1,0 +1,182 @@
+/**
+ * The writer's books: jobs are written without pause while the server is killed five times, stands still for 30 s, and gets no more
+ * disk. Afterwards every acknowledged row is there, once, nothing is there that was not written, and memory was bounded all the time.
+ *
+ *   node native-bench/faults.ts [--kills 5] [--stall-s 30] [--full-s 15]
+ *
+ * The disk is filled up by a file beside the server's, so its folder has to be on a small disk: as root,
+ *   mount -t tmpfs -o size=600m tmpfs <folder> && TMPDIR=<folder> node native-bench/faults.ts
+ * Elsewhere (more than 2 GB free) that part is left out.
+ */
+import { open, rm, statfs } from 'node:fs/promises'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { createLog } from '../src/telemetry/log.ts'
+import { createMetrics } from '../src/telemetry/metrics.ts'
+import { BATCHER_LIMITS } from '../src/timeseries/batcher.ts'
+import { ClickHouseEngine } from '../src/timeseries/clickhouse.ts'
+import { select } from '../src/timeseries/engine.ts'
+import { TimeSeriesSink } from '../src/timeseries/row-sink.ts'
+import { startClickhouse } from '../test/services/clickhouse.ts'
+import { jobOf, YESTERDAY_MS } from './rows/workload.ts'
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '5' },
+    'stall-s': { type: 'string', default: '30' },
+    'full-s': { type: 'string', default: '15' },
+  },
+})
+const JOB_ROWS = 20
+/** As `intake.jobs_max`: so many jobs at most wait for their rows; the intake takes no more until one has ended. */
+const JOBS_AT_ONCE = 10_000
+/** Between faults, so that the disk of a test is not full by itself. */
+const ROWS_PER_S = 20_000
+const SMALL_DISK_BYTES = 2e9
+const never = new AbortController().signal
+
+await using started = new AsyncDisposableStack()
+const server = started.use(await startClickhouse())
+const engine = new ClickHouseEngine({ url: server.address, database: 'faults' })
+started.defer(() => engine.close())
+const sink = new TimeSeriesSink({
+  engine,
+  metrics: createMetrics(),
+  log: createLog({ level: 'error', pretty: false, secrets: [] }),
+  keepEngineOpen: true,
+})
+await sink.start()
+
+const books = { begun: 0, acknowledged: 0, bufferedMax: 0, rssMaxMb: 0 }
+const stopping = new AbortController()
+
+/** Takes in jobs at the pace, never more than JOBS_AT_ONCE that have not ended: what the daemon's intake does. */
+async function takeIn(): Promise<void> {
+  const writes = new Set<Promise<void>>()
+  for (let lastMs = performance.now(), due = 0; !stopping.signal.aborted; ) {
+    const nowMs = performance.now()
+    due = Math.min(due + ((nowMs - lastMs) * ROWS_PER_S) / JOB_ROWS / 1_000, 1_000)
+    lastMs = nowMs
+    for (; due >= 1 && writes.size < JOBS_AT_ONCE; due -= 1) {
+      const write = sink
+        .write(jobOf(books.begun, { rows: JOB_ROWS, fromMs: YESTERDAY_MS }), never)
+        .then(() => {
+          books.acknowledged += 1
+          writes.delete(write)
+        })
+      books.begun += 1
+      writes.add(write)
+    }
+    books.bufferedMax = Math.max(books.bufferedMax, sink.bufferedRows)
+    books.rssMaxMb = Math.max(books.rssMaxMb, process.memoryUsage.rss() / 1e6)
+    await sleep(5)
+  }
+  await Promise.all(writes)
+}
+
+/** Resolves when rows are acknowledged again after `sinceAcknowledged`, with how long that took. */
+async function recovery(): Promise<number> {
+  const startedMs = performance.now()
+  const since = books.acknowledged
+  while (books.acknowledged < since + 1_000 || !sink.healthy) await sleep(5)
+  return performance.now() - startedMs
+}
+
+function report(what: string, recoveredMs: number, before: { acknowledged: number; begun: number }): void {
+  const peak = { buffered: books.bufferedMax, rss: books.rssMaxMb }
+  console.log(
+    `${what.padEnd(28)} taken in meanwhile ${books.begun - before.begun} jobs, buffered at most ${peak.buffered} rows, ` +
+      `resident at most ${Math.round(peak.rss)} MB; rows flow ${Math.round(recoveredMs)} ms after it ended`,
+  )
+  books.bufferedMax = 0
+  books.rssMaxMb = 0
+}
+
+const intake = takeIn()
+await recovery()
+await sleep(5_000)
+report('no fault, 5 s', 0, { acknowledged: 0, begun: 0 })
+
+for (let kill = 1; kill <= Number(values.kills); kill += 1) {
+  const before = { ...books }
+  // At another moment of the cycle of gathering and inserting each time.
+  await sleep(1_000 + kill * 37)
+  await server.kill()
+  await server.restart()
+  report(`SIGKILL and restart, ${kill}`, await recovery(), before)
+}
+
+{
+  const before = { ...books }
+  await server.freeze()
+  await sleep(Number(values['stall-s']) * 1_000)
+  const atEnd = books.begun
+  await server.thaw()
+  report(`a stall of ${values['stall-s']} s`, await recovery(), before)
+  console.log(`  ${atEnd - before.begun} jobs taken in until it ended, ${JOBS_AT_ONCE} may wait`)
+}
+
+const disk = await statfs(tmpdir())
+if (disk.bavail * disk.bsize > SMALL_DISK_BYTES) {
+  console.log('a full disk                  left out: its folder is on a large one')
+} else {
+  const before = { ...books }
+  const ballast = join(tmpdir(), 'ballast')
+  await fillUp(ballast)
+  const atFull = { ...books }
+  // What the engine frees by merging is taken away, too.
+  for (let second = 0; second < Number(values['full-s']); second += 1) {
+    await sleep(1_000)
+    await fillUp(ballast)
+  }
+  console.log(
+    `  acknowledged while the disk was full: ${books.acknowledged - atFull.acknowledged} jobs; healthy: ${sink.healthy}`,
+  )
+  await rm(ballast)
+  report(`a full disk for ${values['full-s']} s`, await recovery(), before)
+}
+
+stopping.abort()
+await intake
+await sink.stop()
+const [stored] = await select<{ rows: number | string; distinct: number | string; total: number }>(
+  engine,
+  `SELECT count() AS rows, uniqExact(platform, metric, creator_id, ts) AS distinct, sum(value) AS total FROM points FINAL`,
+)
+const [daily] = await select<{ n: number | string }>(
+  engine,
+  `SELECT count() AS n FROM (SELECT platform, metric, creator_id, toDate(ts) AS day, max(ts) AS at, argMax(value, ts) AS value
+    FROM points FINAL GROUP BY platform, metric, creator_id, day) AS p
+  LEFT ANTI JOIN (SELECT * FROM points_daily FINAL) AS d USING (platform, metric, creator_id, day, value)`,
+  {},
+  { executionTimeS: 120 },
+)
+const [unmerged] = await select<{ n: number | string }>(engine, 'SELECT count() AS n FROM points')
+const expected = books.begun * JOB_ROWS
+console.log(
+  `acknowledged ${books.acknowledged} of ${books.begun} jobs; rows expected ${expected}, stored ${stored?.rows}, distinct ${stored?.distinct}; ` +
+    `days that the roll-up lacks ${daily?.n}; lying there twice ${Number(unmerged?.n) - Number(stored?.rows)}; ` +
+    `limit of the buffer ${BATCHER_LIMITS.bufferRowsMax} rows; load ${loadavg()[0]!.toFixed(1)}`,
+)
+if (Number(stored?.rows) !== expected || Number(stored?.distinct) !== expected || Number(daily?.n) !== 0) {
+  throw new Error('the books do not balance')
+}
+
+/** Writes until there is no room. */
+async function fillUp(path: string): Promise<void> {
+  const file = await open(path, 'a')
+  try {
+    for (let size = 4 << 20; size >= 4_096; size >>= 1) {
+      const block = Buffer.alloc(size)
+      try {
+        for (;;) await file.write(block)
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
+      }
+    }
+  } finally {
+    await file.close()
+  }
+}
