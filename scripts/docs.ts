@@ -6,6 +6,7 @@ import { resultSchema } from '../src/job/outcome.ts'
 import { REASONS, type ReasonKind } from '../src/job/reason.ts'
 import { CATALOGUE, type MetricDefinition } from '../src/telemetry/catalogue.ts'
 import { METRIC_PREFIX } from '../src/telemetry/metrics.ts'
+import { asyncApi } from './asyncapi.ts'
 
 const root = new URL('../', import.meta.url)
 
@@ -146,42 +147,6 @@ function rowOf(path: string, schema: Schema): string {
   const values =
     schema.enum === undefined ? '' : ` One of ${schema.enum.map((value) => `\`${value}\``).join(', ')}.`
   return `| \`${path}\` | ${fallback} | ${(schema.description ?? '') + values} |`
-}
-
-/** Topics, and what stands on them. */
-function asyncApi(): unknown {
-  const message = (name: string, summary: string) => ({
-    name,
-    summary,
-    contentType: 'application/json',
-    payload: { $ref: `./${name}.schema.json` },
-  })
-  return {
-    asyncapi: '3.0.0',
-    info: {
-      title: 'millrace',
-      version: '1',
-      description: 'Jobs in, results out. Keys are `platform:creator_id`.',
-    },
-    defaultContentType: 'application/json',
-    channels: {
-      jobs: {
-        address: 'millrace.jobs',
-        messages: { job: message('job', 'A job, as producers publish it.') },
-      },
-      results: { address: 'millrace.results', messages: { result: message('result', 'How a job ended.') } },
-      dead: {
-        address: 'millrace.dead',
-        description: 'Records that were given up, byte for byte; why is in the headers millrace-*.',
-        messages: { job: message('job', 'The record as it was published; it need not be a job.') },
-      },
-    },
-    operations: {
-      takeJobs: { action: 'receive', channel: { $ref: '#/channels/jobs' } },
-      publishResults: { action: 'send', channel: { $ref: '#/channels/results' } },
-      giveUp: { action: 'send', channel: { $ref: '#/channels/dead' } },
-    },
-  }
 }
 
 // `node scripts/docs.ts` writes the pages; with --check it only says which ones differ.
