@@ -50,7 +50,7 @@ await producer.disconnect()
 console.error(`published ${jobs.length} jobs to ${JOBS_TOPIC}`)
 
 // A service would keep one consumer of a fixed group; this program wants the results of its own jobs alone.
-const open = new Set(jobs.map(({ job_id }) => job_id))
+const open = new Set<string>(jobs.map(({ job_id }) => job_id))
 const consumer = kafka.consumer({ groupId: `producer-typescript-${randomUUID()}`, maxWaitTimeInMs: 250 })
 await consumer.connect()
 await consumer.subscribe({ topic: RESULTS_TOPIC, fromBeginning: true })
