@@ -7,6 +7,7 @@ import { REASONS, type ReasonKind } from '../src/job/reason.ts'
 import { CATALOGUE, type MetricDefinition } from '../src/telemetry/catalogue.ts'
 import { METRIC_PREFIX } from '../src/telemetry/metrics.ts'
 import { asyncApi } from './asyncapi.ts'
+import { capacityPage } from './capacity.ts'
 
 const root = new URL('../', import.meta.url)
 
@@ -38,6 +39,7 @@ export function docFiles(): { readonly file: URL; readonly text: string }[] {
     { file: new URL('docs/metrics.md', root), text: metricsPage() },
     { file: new URL('docs/reasons.md', root), text: reasonsPage() },
     { file: new URL('docs/configuration.md', root), text: configurationPage() },
+    { file: new URL('docs/capacity.md', root), text: capacityPage(GENERATED) },
     { file: new URL('schemas/config.schema.json', root), text: json(CONFIG_SCHEMA) },
     { file: new URL('schemas/job.schema.json', root), text: json(schemaOf(jobSchema)) },
     { file: new URL('schemas/result.schema.json', root), text: json(schemaOf(resultSchema)) },
