@@ -36,7 +36,9 @@ test('its Node is the one that the tests run on', () => {
   assert.equal(/NODE_IMAGE=node:([\d.]+)-/.exec(dockerfile)?.[1], lock.packages['node_modules/node']?.version)
 })
 
-test('without the embedded engine, which the image leaves out, a missing server is said in one line', async (t) => {
+test('without the embedded engine, which the image leaves out, a missing server is said in one line', {
+  timeout: 120_000,
+}, async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'millrace-no-engine-'))
   t.after(() => rmSync(data, { recursive: true }))
   const hook = `import { registerHooks } from 'node:module'
