@@ -230,7 +230,8 @@ a limit has left unused does not come back, so begin with fewer creators, or ove
 
 ## Where it ends
 
-- *10,000 creators*: two daemons, for the sake of one that dies; everything else fits on one small machine. Embedded parts do too.
+- *10,000 creators*: two daemons, for the sake of one that dies; everything else fits on one small machine. One
+  daemon on embedded parts does it too.
 - *1 million*: two daemons still. Redis with one replica, ClickHouse with one node, three brokers. The platforms' agreement is the work.
 - *100 million*: ${shown(largest.daemons)} daemons. What the design meets then, in the order in which it hurts:
   - *Marks in Redis*: ${shown(largest['Redis, GB: marks of two hours'])} GB. Lower \`intake.ended_kept\` to the longest restart (10 minutes: ${shown(largest['Redis, GB: marks of two hours'] / 12)} GB), or use a Redis Cluster: marks
@@ -242,8 +243,8 @@ a limit has left unused does not come back, so begin with fewer creators, or ove
     week is the remedy; \`fetch.sockets_per_host\` (30) is the other bound, for each host of pictures and daemon.
   - *ClickHouse*: ${shown(largest['rows a second'])} rows a second and ${shown(largest['ClickHouse, GB: numbers of 400 days'] / 1000)} TB. One node takes some 200,000 rows a second of this kind on two cores
     (\`native-bench/rows.ts\`), so the rate is a matter of cores, the size one of shards: by \`cityHash64(creator_id)\`, with a copy each.
-  - *Rebalances*: kafkajs stops the whole group whenever a daemon comes or goes. With ten that is a second; with fifty and more roll-outs
-    get long. A group for each platform (topics of its own, \`kafka.group\`) keeps them apart.
+  - *Rebalances*: kafkajs stops the whole group whenever a daemon comes or goes. The more there are, the longer a roll-out
+    stands still. A group for each platform (topics of its own, \`kafka.group\`) keeps them apart.
   - *Fairness of the limiter* was measured with up to fifty daemons, not with more.
   - Nothing of this size has been run. The arithmetic is what is promised, not the behaviour.
 - *Beyond that* the quota of one agreement, not of one design, is in the way: shard by agreement, each with its own Redis and group.

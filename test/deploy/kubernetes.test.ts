@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { loadConfig } from '../../src/config/load.ts'
+import { poolSize } from '../../src/images/pool-size.ts'
 import { fetched } from '../need.ts'
 import { deploySchemas } from '../services/deploy-schemas.ts'
 import { type Manifest, ManifestCheck } from './manifest-check.ts'
@@ -35,6 +36,8 @@ const { spec: deployment } = z
               image: z.string(),
               args: z.array(z.string()),
               envFrom: z.tuple([z.object({ secretRef: z.object({ name: z.string() }) })]),
+              env: z.tuple([z.object({ name: z.literal('UV_THREADPOOL_SIZE'), value: z.string() })]),
+              resources: z.object({ requests: z.object({ cpu: z.string() }) }),
               ports: z.tuple([z.object({ name: z.string(), containerPort: z.number() })]),
               startupProbe: probe,
               livenessProbe: probe,
@@ -149,6 +152,11 @@ test('probes and port are those of the admin server, and a drain ends before it 
   assert.equal(container.readinessProbe.httpGet.path, '/readyz')
   const killedAfterMs = deployment.template.spec.terminationGracePeriodSeconds * 1_000
   assert.ok(killedAfterMs >= config.drain_deadline + 10_000)
+})
+
+test('pictures get the threads of the CPUs that are asked for, not of the machine', () => {
+  assert.equal(String(config.images.threads), container.resources.requests.cpu)
+  assert.equal(container.env[0].value, String(poolSize(config.images.threads).uvThreads))
 })
 
 test('there are never more daemons than partitions, or than share the limits', () => {
