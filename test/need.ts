@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test'
+import { ServiceMissing } from './services/found.ts'
 
 /** The services that tests use, and the variable that says where each one is. */
 export const SERVICE_VARIABLES = {
@@ -27,4 +28,18 @@ export function need(t: TestContext, service: ServiceName): string | null {
   }
   t.skip(`needs ${service}`)
   return null
+}
+
+/**
+ * What a test fetches by itself, such as packages of another language. Where it cannot be had the test is skipped; with
+ * MILLRACE_REQUIRE_SERVICES=1 it fails instead.
+ */
+export async function fetched<T>(t: TestContext, fetch: () => Promise<T>): Promise<T | null> {
+  try {
+    return await fetch()
+  } catch (error) {
+    if (!(error instanceof ServiceMissing) || process.env.MILLRACE_REQUIRE_SERVICES === '1') throw error
+    t.skip(error.message)
+    return null
+  }
 }

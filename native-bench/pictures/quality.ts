@@ -13,8 +13,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { DEFAULT_VARIANTS } from '../../src/images/variants.ts'
 import { cached } from '../../test/services/cache.ts'
+import { pythonWith } from '../../test/services/python.ts'
 import { machine, median, openPool, report, rounded } from './bench.ts'
-import { pythonWith } from './python.ts'
 
 const run = promisify(execFile)
 const { values } = parseArgs({

@@ -17,8 +17,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
 import { DEFAULT_VARIANTS } from '../../src/images/variants.ts'
+import { pythonWith } from '../../test/services/python.ts'
 import { DAEMON_ENV, machine, median, openPool, report, rounded, SIZE, source, spend } from './bench.ts'
-import { pythonWith } from './python.ts'
 
 const SOURCES = 8
 const PROCESSES = 2

@@ -65,7 +65,7 @@ export class ChdbEngine implements Engine {
     const missing = () => databaseMissingError(this.database, `in the folder ${this.#path}`)
     if (!create && !existsSync(join(this.#path, 'metadata'))) throw missing()
     await prepareFolder(this.#path)
-    const { createChdbConnection } = await import('chdb/connection')
+    const { createChdbConnection } = await import('chdb/connection').catch(translateMissing)
     const connect = () =>
       createClient({
         connection: connectionOf(createChdbConnection({ path: this.#path })),
@@ -159,4 +159,14 @@ function isAlive(pid: number): boolean {
     // It is there and belongs to somebody else.
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
+}
+
+/** The package is half a gigabyte, so that images and small installations leave it out. */
+function translateMissing(error: unknown): never {
+  if ((error as NodeJS.ErrnoException | null)?.code !== 'ERR_MODULE_NOT_FOUND') throw error
+  throw new MillraceError(
+    'EMBEDDED_ENGINE_MISSING',
+    'the embedded ClickHouse engine (package chdb) is not installed here, as in the container image: name a server under `clickhouse`',
+    { kind: 'usage', cause: error },
+  )
 }

@@ -8,7 +8,9 @@ export interface Written {
 }
 
 export interface Read {
+  readonly key: string | null
   readonly payload: string
+  readonly partition: number
   readonly headers: Record<string, string>
 }
 
@@ -42,8 +44,8 @@ export async function readTopic(kcat: string, broker: string, topic: string): Pr
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => {
-      const { payload, headers = [] } = JSON.parse(line) as { payload: string; headers?: string[] }
+      const { headers = [], ...record } = JSON.parse(line) as Omit<Read, 'headers'> & { headers?: string[] }
       const pairs = Array.from({ length: headers.length / 2 }, (_, i) => [headers[2 * i], headers[2 * i + 1]])
-      return { payload, headers: Object.fromEntries(pairs) as Record<string, string> }
+      return { ...record, headers: Object.fromEntries(pairs) as Record<string, string> }
     })
 }
