@@ -33,6 +33,7 @@ import { StatusBoard } from './status-board.ts'
 import { EventLoopMonitor } from './telemetry/event-loop.ts'
 import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { recordProcessFacts } from './telemetry/process-facts.ts'
 import { Secrets } from './telemetry/secrets.ts'
 import type { Engine } from './timeseries/engine.ts'
 import { TimeSeriesSink } from './timeseries/row-sink.ts'
@@ -79,6 +80,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const { log, input, directory, uvThreads, secrets = new Secrets() } = options
   secrets.add(secretsOf(config))
   const metrics = createMetrics({ defaults: true })
+  recordProcessFacts(metrics, version)
   const ended = Promise.withResolvers<'input worked off'>()
   // Whoever started us may stop us before looking at how we ended.
   ended.promise.catch(() => {})
@@ -172,6 +174,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
       shelfOf,
     }
     upstreams.set(platform.name, new Upstream(platform, options, ports))
+    metrics.platform_credentials.set({ platform: platform.name }, options.credentials.length)
     if (options.credentials.length > 0) {
       live.add(platform.name)
       continue
