@@ -46,6 +46,8 @@ export interface PanelOptions {
   readonly red?: number
   /** The alert that watches the same, named in the description. */
   readonly alert?: string
+  /** What it is for, where no metric of the catalogue says it. */
+  readonly about?: string
 }
 
 /** One big figure with a small graph behind it. */
@@ -125,6 +127,7 @@ export interface TableOptions {
   readonly by: string
   readonly span: number
   readonly alert?: string
+  readonly about?: string
 }
 
 /** A row for each value of a label, and a column for each query: its newest value. */
@@ -132,7 +135,7 @@ export function table({ columns, by, ...options }: TableOptions): Table {
   const queries = columns.map(([title, expr]): Query => [expr, title])
   const panel = new Table()
     .title(options.title)
-    .description(descriptionOf({ queries, ...(options.alert !== undefined && { alert: options.alert }) }))
+    .description(descriptionOf({ ...options, queries }))
     .links(runbookOf(options))
     .datasource(DATASOURCE)
     .targets(queries.map((query, index) => target(query, index).instant().format(PromQueryFormat.Table)))
@@ -183,9 +186,10 @@ function thresholdsOf({ amber, red }: PanelOptions): ThresholdsConfigBuilder {
 }
 
 /** What the catalogue says of the panel's metrics: when to look, and which runbook belongs to it. */
-function descriptionOf({ queries, alert }: Pick<PanelOptions, 'queries' | 'alert'>): string {
+function descriptionOf({ queries, alert, about }: Pick<PanelOptions, 'queries' | 'alert' | 'about'>): string {
   const names = new Set(queries.flatMap(([expr]) => metricsIn(expr)))
   const sentences = [...names].map((name) => `\`${name}\`: look when ${CATALOGUE[name].look}`)
+  if (about !== undefined) sentences.unshift(about)
   if (alert !== undefined) sentences.push(`Alert ${alert}, see docs/runbooks/${alert}.md.`)
   return sentences.join('\n\n')
 }

@@ -59,6 +59,7 @@ export function healthy(dashboard: DashboardBuilder): void {
     .withPanel(
       stat({
         title: 'Alerts firing',
+        about: 'How many alerts fire now; the table below says which.',
         queries: [[`count(ALERTS{alertname=~"Millrace.*",alertstate="firing"}) ${NONE}`, 'firing']],
         unit: 'short',
         span: 5,
@@ -94,6 +95,7 @@ export function healthy(dashboard: DashboardBuilder): void {
     .withPanel(
       table({
         title: 'Firing now',
+        about: 'Each alert that fires, with its runbook.',
         by: 'alertname',
         columns: [
           [

@@ -13,6 +13,7 @@ export function upstream(dashboard: DashboardBuilder): void {
         unit: 'ops',
         span: 8,
         stacked: true,
+        alert: 'MillraceCredentialRefused',
       }),
     )
     .withPanel(

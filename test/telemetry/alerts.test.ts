@@ -19,7 +19,10 @@ const rule = z.object({
   annotations: z.record(z.string(), z.string()).optional(),
 })
 const groups = z.object({ groups: z.array(z.object({ rules: z.array(rule) })) })
-const rules = groups.parse(read('prometheus/alerts.yml')).groups.flatMap((group) => group.rules)
+const RULE_FILES = ['alerts.yml', 'objectives.yml']
+const rules = RULE_FILES.flatMap((name) => groups.parse(read(`prometheus/${name}`)).groups).flatMap(
+  (group) => group.rules,
+)
 const uids = new Set(Object.values(DASHBOARDS).map((build) => build().uid))
 const alerts = rules.filter((one) => one.alert !== undefined)
 
@@ -96,11 +99,13 @@ test('the error budget counts every reason that is not the job’s own, and jobs
   for (const reasons of counted) assert.deepEqual(reasons.sort(), failures.sort())
 })
 
-test('promtool accepts rules and configuration, and every alert’s cases pass', async (t) => {
+test('promtool accepts rules and configuration, and every alert’s cases pass', {
+  timeout: 180_000,
+}, async (t) => {
   const binary = need(t, 'promtool')
   if (binary === null) return
   for (const args of [
-    ['check', 'rules', 'alerts.yml'],
+    ['check', 'rules', ...RULE_FILES],
     ['check', 'config', 'prometheus.yml'],
     ['test', 'rules', ...ruleTests],
   ]) {
