@@ -136,7 +136,7 @@ export function kafka(): Dashboard {
         title: 'Dead letters by reason',
         queries: [
           [
-            `sum by (platform, reason) (${rate(`millrace_dead_letters_total{${P}}`)}) ${NONE}`,
+            `sum by (platform, reason) (${rate(`millrace_dead_letters_total{${P}}`)}) > 0 ${NONE}`,
             '{{platform}} {{reason}}',
           ],
         ],

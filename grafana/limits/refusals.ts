@@ -11,7 +11,7 @@ export function refusals(dashboard: DashboardBuilder): void {
         title: 'Refused although permitted, in 10 minutes',
         queries: [
           [
-            `sum by (platform, endpoint) (increase(millrace_upstream_rejections_total{${P}}[10m])) ${NONE}`,
+            `sum by (platform, endpoint) (increase(millrace_upstream_rejections_total{${P}}[10m])) > 0 ${NONE}`,
             '{{platform}}/{{endpoint}}',
           ],
         ],

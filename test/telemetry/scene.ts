@@ -105,7 +105,7 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
       },
     },
     fetch: { timeout: '30s', read_timeout: '20s' },
-    retry: { delays: ['1s', '5s'], base: '200ms', dead_share: 0.9, dead_sample: 20 },
+    retry: { delays: ['1s', '5s'], base: '200ms', dead_share: 0.9, dead_sample: 60 },
     platforms: Object.fromEntries(
       PLAYED.map((platform) => [
         platform,
