@@ -18,7 +18,7 @@ const rules = [read('alerts.yml'), read('objectives.yml')].map((text) => hasty(t
 const dashboards = Object.entries(DASHBOARDS).map(([name, build]) => ({ name, dashboard: build() }))
 
 test('a real Prometheus watches a real run: every panel has data, and faults fire their alerts until they are over', {
-  timeout: 240_000,
+  timeout: 480_000,
 }, async (t) => {
   if (need(t, 'prometheus') === null) return
   const scene = await openScene(t)
@@ -31,7 +31,7 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
   const alert = (name: string, labels = '') =>
     `ALERTS{alertname="Millrace${name}",alertstate="firing"${labels === '' ? '' : `,${labels}`}}`
   const fires = async (name: string, labels?: string) => {
-    await prometheus.until(alert(name, labels), 60_000)
+    await prometheus.until(alert(name, labels), 120_000)
     said(`${name} fires`)
   }
   // A scrape that comes too late, on a busy machine, makes a series end until the next.
@@ -42,7 +42,7 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
       { withinMs: 5_000, everyMs: 200, what: expr },
     ).catch(() => false)
   const resolves = async (name: string, labels?: string) => {
-    await prometheus.until(`absent(${alert(name, labels)})`, 60_000)
+    await prometheus.until(`absent(${alert(name, labels)})`, 120_000)
     said(`${name} is over`)
   }
 
@@ -59,7 +59,8 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
     { platform, count: 3, from: 50, type: 'full_profile_scrape' as const },
   ])
   await scene.publish(ordinary)
-  await prometheus.until('sum(millrace_jobs_finished_total{outcome="done"}) >= 39', 60_000)
+  await prometheus.until('sum(millrace_jobs_finished_total{outcome="done"}) >= 39', 120_000)
+  said('39 jobs are done')
   await meanwhile(fires('Staleness'), () => scene.publish(ordinary))
   const silent: string[] = []
   for (const { name, dashboard } of dashboards) {

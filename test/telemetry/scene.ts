@@ -155,7 +155,7 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
       const [, address = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
       admin.lead(address)
       const ready = async () => ((await fetch(`${address}/readyz`)).ok ? true : undefined)
-      await poll<true>(ready, { withinMs: 60_000, what: 'the daemon is ready' })
+      await poll<true>(ready, { withinMs: 120_000, what: 'the daemon is ready' })
     },
     async stop() {
       await daemon?.kill()

@@ -104,7 +104,7 @@ test('a job is one span below its producer’s, with its steps below it, and its
       const all = exporter.getFinishedSpans().filter(({ name }) => name === 'job youtube')
       return all.length === 2 ? all : undefined
     },
-    { withinMs: 60_000, what: 'both jobs have a span' },
+    { withinMs: 120_000, what: 'both jobs have a span' },
   )
   const spanOf = (id: string) => jobs.find(({ attributes }) => attributes['millrace.job_id'] === id)!
   const [done, dead] = [spanOf('found'), spanOf('missing')]
