@@ -95,7 +95,9 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
       { platform: 'youtube', count: 5, from: 200 },
     ]),
   )
-  // One has asked for patience, one is paused: nobody is woken for what is told elsewhere, or passes.
+  scene.upstream.set('tiktok', 'blocked')
+  await scene.publish([{ platform: 'tiktok', count: 5, from: 300 }])
+  // One has asked for a minute's patience, one is paused: nobody is woken for what is told elsewhere, or passes.
   for (const platform of ['tiktok', 'instagram']) {
     await prometheus.until(`millrace:held_back:max{platform="${platform}"}`)
     await resolves('Stalled', `platform="${platform}"`)

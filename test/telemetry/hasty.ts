@@ -10,7 +10,7 @@ export interface Haste {
 }
 
 /** Windows of a few scrapes, for tests. */
-export const HASTE: Haste = { times: 600, windowMinS: 5, windowMaxS: 8, patience: '500ms' }
+export const HASTE: Haste = { times: 600, windowMinS: 6, windowMaxS: 9, patience: '500ms' }
 
 /** The real rules with shorter windows, and less patience. All else, thresholds above all, stays as it is. */
 export function hasty(rules: string, { times, windowMinS, windowMaxS, patience }: Haste = HASTE): string {

@@ -85,7 +85,7 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
       platforms: {
         instagram: { rate: 60, burst: 120 },
         youtube: { rate: 60, burst: 120 },
-        tiktok: { rate: 2, burst: 130 },
+        tiktok: { rate: 60, burst: 120 },
       },
       default_endpoint: { limit: 1_000, window: '10s' },
       endpoints: Object.fromEntries(

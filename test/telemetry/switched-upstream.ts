@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** What a platform does with every call: answers, refuses the credential, asks for patience, or says nothing. */
-export type Mood = 'well' | 'unauthorized' | 'slow_down' | 'silent'
+/** What a platform does with every call: answers, refuses the credential, asks for a second's or a minute's patience, says nothing. */
+export type Mood = 'well' | 'unauthorized' | 'slow_down' | 'blocked' | 'silent'
 
 /** Stands before the simulator, at `<url>/<platform>/…`, and gives each platform its mood. */
 export class SwitchedUpstream {
@@ -35,8 +35,8 @@ export class SwitchedUpstream {
           .end('{"error":{"message":"no such key"}}')
         return
       }
-      if (mood === 'slow_down') {
-        outgoing.writeHead(429, { 'content-type': 'application/json', 'retry-after': '30' }).end('{}')
+      if (mood === 'slow_down' || mood === 'blocked') {
+        outgoing.writeHead(429, { 'content-type': 'application/json', 'retry-after': mood === 'blocked' ? '60' : '1' }).end('{}')
         return
       }
       const { hostname, port } = this.#behind
