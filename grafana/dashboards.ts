@@ -1,10 +1,18 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
+import { creators } from './creators.ts'
+import { kafka } from './kafka.ts'
+import { limits } from './limits.ts'
 import { onCall } from './on-call.ts'
+import { pictures } from './pictures.ts'
 
 /** Every dashboard, by the name of its file in grafana/dashboards. */
 export const DASHBOARDS: Readonly<Record<string, () => Dashboard>> = {
   'on-call.json': onCall,
+  'limits.json': limits,
+  'pictures.json': pictures,
+  'kafka.json': kafka,
+  'creators.json': creators,
 }
 
 const folder = new URL('./dashboards/', import.meta.url)

@@ -15,16 +15,19 @@ import {
   VizTooltipOptionsBuilder,
 } from '@grafana/grafana-foundation-sdk/common'
 import {
+  DashboardLinkBuilder,
+  DashboardLinkType,
   type Threshold,
   ThresholdsConfigBuilder,
   ThresholdsMode,
 } from '@grafana/grafana-foundation-sdk/dashboard'
-import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus'
+import { DataqueryBuilder, PromQueryFormat } from '@grafana/grafana-foundation-sdk/prometheus'
 import { PanelBuilder as Stat } from '@grafana/grafana-foundation-sdk/stat'
+import { PanelBuilder as Table } from '@grafana/grafana-foundation-sdk/table'
 import { PanelBuilder as TimeSeries } from '@grafana/grafana-foundation-sdk/timeseries'
 import { CATALOGUE, type MetricName } from '../src/telemetry/catalogue.ts'
 
-/** The panels of every dashboard: three kinds, so that they look alike. Sizes are in Grafana's grid of 24 columns. */
+/** The panels of every dashboard: four kinds, so that they look alike. Sizes are in Grafana's grid of 24 columns. */
 
 export const DATASOURCE = { type: 'prometheus', uid: '${datasource}' }
 
@@ -43,6 +46,8 @@ export interface PanelOptions {
   readonly red?: number
   /** The alert that watches the same, named in the description. */
   readonly alert?: string
+  /** What it is for, where no metric of the catalogue says it. */
+  readonly about?: string
 }
 
 /** One big figure with a small graph behind it. */
@@ -50,6 +55,7 @@ export function stat(options: PanelOptions): Stat {
   return new Stat()
     .title(options.title)
     .description(descriptionOf(options))
+    .links(runbookOf(options))
     .datasource(DATASOURCE)
     .targets(options.queries.map((query, index) => target(query, index)))
     .unit(options.unit)
@@ -70,6 +76,7 @@ export function lines(options: PanelOptions & { readonly stacked?: boolean }): T
   const panel = new TimeSeries()
     .title(options.title)
     .description(descriptionOf(options))
+    .links(runbookOf(options))
     .datasource(DATASOURCE)
     .targets(options.queries.map((query, index) => target(query, index)))
     .unit(options.unit)
@@ -96,6 +103,7 @@ export function bars(options: PanelOptions): BarGauge {
   return new BarGauge()
     .title(options.title)
     .description(descriptionOf(options))
+    .links(runbookOf(options))
     .datasource(DATASOURCE)
     .targets(options.queries.map((query, index) => target(query, index).instant()))
     .unit(options.unit)
@@ -109,12 +117,58 @@ export function bars(options: PanelOptions): BarGauge {
     .height(7)
 }
 
-function target([expr, legend]: Query, index: number): DataqueryBuilder {
-  return new DataqueryBuilder()
+/** A column of a table: its title, its query, and its unit. */
+export type Column = readonly [title: string, expr: string, unit: string]
+
+export interface TableOptions {
+  readonly title: string
+  readonly columns: readonly Column[]
+  /** The label that rows are told apart by. */
+  readonly by: string
+  readonly span: number
+  readonly alert?: string
+  readonly about?: string
+}
+
+/** A row for each value of a label, and a column for each query: its newest value. */
+export function table({ columns, by, ...options }: TableOptions): Table {
+  const queries = columns.map(([title, expr]): Query => [expr, title])
+  const panel = new Table()
+    .title(options.title)
+    .description(descriptionOf({ ...options, queries }))
+    .links(runbookOf(options))
     .datasource(DATASOURCE)
-    .expr(expr)
-    .legendFormat(legend)
-    .refId(String.fromCharCode(65 + index))
+    .targets(queries.map((query, index) => target(query, index).instant().format(PromQueryFormat.Table)))
+    .withTransformation({ id: 'joinByField', options: { byField: by, mode: 'outer' } })
+    .withTransformation({
+      id: 'organize',
+      options: {
+        excludeByName: Object.fromEntries(
+          ['Time', ...columns.map((_, index) => `Time ${index + 1}`)].map((name) => [name, true]),
+        ),
+        // The value of a query that stands alone has no letter.
+        renameByName: Object.fromEntries(
+          columns.map(([title], index) => [columns.length === 1 ? 'Value' : `Value #${REF(index)}`, title]),
+        ),
+      },
+    })
+    .span(options.span)
+    .height(9)
+  for (const [title, , unit] of columns) panel.overrideByName(title, [{ id: 'unit', value: unit }])
+  return panel
+}
+
+const REF = (index: number) => String.fromCharCode(65 + index)
+
+/** Beside the title: where to read on. */
+function runbookOf({ alert }: Pick<PanelOptions, 'alert'>): DashboardLinkBuilder[] {
+  if (alert === undefined) return []
+  const link = new DashboardLinkBuilder(`Runbook: ${alert}`).type(DashboardLinkType.Link)
+  return [link.url(`\${runbooks}/${alert}.md`).targetBlank(true)]
+}
+
+function target([expr, legend]: Query, index: number): DataqueryBuilder {
+  return new DataqueryBuilder().datasource(DATASOURCE).expr(expr).legendFormat(legend).refId(REF(index))
 }
 
 function thresholdsOf({ amber, red }: PanelOptions): ThresholdsConfigBuilder {
@@ -132,9 +186,10 @@ function thresholdsOf({ amber, red }: PanelOptions): ThresholdsConfigBuilder {
 }
 
 /** What the catalogue says of the panel's metrics: when to look, and which runbook belongs to it. */
-function descriptionOf({ queries, alert }: PanelOptions): string {
+function descriptionOf({ queries, alert, about }: Pick<PanelOptions, 'queries' | 'alert' | 'about'>): string {
   const names = new Set(queries.flatMap(([expr]) => metricsIn(expr)))
   const sentences = [...names].map((name) => `\`${name}\`: look when ${CATALOGUE[name].look}`)
+  if (about !== undefined) sentences.unshift(about)
   if (alert !== undefined) sentences.push(`Alert ${alert}, see docs/runbooks/${alert}.md.`)
   return sentences.join('\n\n')
 }

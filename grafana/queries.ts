@@ -4,6 +4,8 @@
 export const I = 'instance=~"$instance"'
 /** Daemons and platforms. */
 export const P = 'instance=~"$instance",platform=~"$platform"'
+/** Levels of the limits: all of a platform's, and the global one. */
+export const L = 'level=~"global|[a-z]+:(?:$platform)(?:/.*)?"'
 /** Nothing went wrong yet: show a zero instead of an empty panel. It counts only where the left side has no series. */
 export const NONE = 'or on () vector(0)'
 

@@ -1,10 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { parse } from 'yaml'
 import { z } from 'zod'
+import { DASHBOARDS } from '../grafana/dashboards.ts'
+import { metricsIn } from '../grafana/panels.ts'
 import { configSchema } from '../src/config/schema.ts'
 import { jobSchema } from '../src/job/job.ts'
 import { resultSchema } from '../src/job/outcome.ts'
 import { REASONS, type ReasonKind } from '../src/job/reason.ts'
-import { CATALOGUE, type MetricDefinition } from '../src/telemetry/catalogue.ts'
+import { CATALOGUE, type MetricDefinition, type MetricName } from '../src/telemetry/catalogue.ts'
 import { METRIC_PREFIX } from '../src/telemetry/metrics.ts'
 import { planMigration, sqlOf } from '../src/timeseries/migrate.ts'
 import { asyncApi } from './asyncapi.ts'
@@ -74,10 +77,12 @@ function prometheusRule(): string {
 }
 
 function metricsPage(): string {
-  const definitions = Object.entries(CATALOGUE) as [string, MetricDefinition][]
-  const rows = definitions.map(([name, { type, labels, help, look }]) => {
-    const shown = labels.length === 0 ? '' : `{${labels.join(', ')}}`
-    return `| \`${METRIC_PREFIX}${name}${shown}\` | ${type} | ${help} | ${look} |`
+  const definitions = Object.entries(CATALOGUE) as [MetricName, MetricDefinition][]
+  const shown = shownOn()
+  const rows = definitions.map(([name, { type, unit, labels, help, look, unused }]) => {
+    const named = labels.length === 0 ? '' : `{${labels.join(', ')}}`
+    const where = unused ?? [...(shown.get(name) ?? [])].join(', ')
+    return `| \`${METRIC_PREFIX}${name}${named}\` | ${type}, ${unit} | ${help} | ${look} | ${where} |`
   })
   const buckets = definitions
     .filter(([, { buckets }]) => buckets !== undefined)
@@ -90,8 +95,8 @@ function metricsPage(): string {
     'Source: `src/telemetry/catalogue.ts`. Served at `/metrics` of the admin port, with `process_*` and `nodejs_*` beside them.',
     'Base units; a name without a unit counts things. No label ever takes a value from user data.',
     '',
-    '| metric | type | what | look at it when |',
-    '|---|---|---|---|',
+    '| metric | type, unit | what | look at it when | dashboards and alerts |',
+    '|---|---|---|---|---|',
     ...rows,
     '',
     '## Buckets',
@@ -99,6 +104,31 @@ function metricsPage(): string {
     ...buckets,
     '',
   ].join('\n')
+}
+
+/** By metric, on which dashboards and in which alerts it is. */
+function shownOn(): ReadonlyMap<string, ReadonlySet<string>> {
+  const shown = new Map<string, Set<string>>()
+  const note = (text: string, where: string) => {
+    for (const name of metricsIn(text)) shown.set(name, (shown.get(name) ?? new Set()).add(where))
+  }
+  for (const build of Object.values(DASHBOARDS)) {
+    const { title = '', panels, annotations } = build()
+    note(JSON.stringify([panels, annotations]), `*${title.replace('millrace: ', '')}*`)
+  }
+  for (const file of ['alerts.yml', 'objectives.yml']) {
+    const { groups } = parse(readFileSync(new URL(`prometheus/${file}`, root), 'utf8')) as RuleFile
+    for (const { alert, expr } of groups.flatMap(({ rules }) => rules)) {
+      if (alert !== undefined) note(expr, `\`${alert}\``)
+    }
+  }
+  return shown
+}
+
+interface RuleFile {
+  readonly groups: readonly {
+    readonly rules: readonly { readonly alert?: string; readonly expr: string }[]
+  }[]
 }
 
 const KINDS: Readonly<Record<ReasonKind, string>> = {
@@ -119,11 +149,33 @@ function reasonsPage(): string {
     'result, the label `reason` of metrics.',
   ]
   for (const [kind, meaning] of Object.entries(KINDS)) {
-    lines.push('', `## ${kind}`, '', meaning, '', '| reason | what happened | what to do |', '|---|---|---|')
+    lines.push(
+      '',
+      `## ${kind}`,
+      '',
+      meaning,
+      '',
+      '| reason | what happened | what to do | failed jobs (`MillraceBudgetBurn`) |',
+      '|---|---|---|---|',
+    )
     for (const [code, reason] of Object.entries(REASONS)) {
-      if (reason.kind === kind) lines.push(`| \`${code}\` | ${reason.what} | ${reason.act} |`)
+      if (reason.kind !== kind) continue
+      const counts = kind !== 'content' || code === 'expired' ? 'counts' : 'does not count'
+      lines.push(`| \`${code}\` | ${reason.what} | ${reason.act} | ${counts} |`)
     }
   }
+  lines.push(
+    '',
+    '## fresh',
+    '',
+    'No fault: the result of a job that was `skipped`, because its creator had been scraped within `platforms.<name>.min_interval`.',
+    '',
+    '## Looking on',
+    '',
+    '`millrace dlq list --reason <code>` lists dead letters with the message of each, `millrace dlq show <id>` shows one, and',
+    '`millrace dlq replay --reason <code>` sends them back when the cause is gone (docs/guides/dead-letters.md).',
+    'How many there are: `sum by (platform, reason) (increase(millrace_dead_letters_total[1h]))`.',
+  )
   return `${lines.join('\n')}\n`
 }
 

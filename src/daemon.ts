@@ -30,10 +30,13 @@ import type { RetryPolicy } from './pipeline/retry-policy.ts'
 import { Upstream } from './pipeline/upstream.ts'
 import { ReadinessWatch } from './readiness.ts'
 import { StatusBoard } from './status-board.ts'
+import { beginAtZero } from './telemetry/beginnings.ts'
 import { EventLoopMonitor } from './telemetry/event-loop.ts'
 import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { recordProcessFacts } from './telemetry/process-facts.ts'
 import { Secrets } from './telemetry/secrets.ts'
+import { openTraces } from './telemetry/traces.ts'
 import type { Engine } from './timeseries/engine.ts'
 import { TimeSeriesSink } from './timeseries/row-sink.ts'
 import { version } from './version.ts'
@@ -79,6 +82,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const { log, input, directory, uvThreads, secrets = new Secrets() } = options
   secrets.add(secretsOf(config))
   const metrics = createMetrics({ defaults: true })
+  recordProcessFacts(metrics, version)
   const ended = Promise.withResolvers<'input worked off'>()
   // Whoever started us may stop us before looking at how we ended.
   ended.promise.catch(() => {})
@@ -173,6 +177,8 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
       shelfOf,
     }
     upstreams.set(platform.name, new Upstream(platform, options, ports))
+    beginAtZero(metrics, platform)
+    metrics.platform_credentials.set({ platform: platform.name }, options.credentials.length)
     if (options.credentials.length > 0) {
       live.add(platform.name)
       continue
@@ -209,6 +215,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     log,
     secrets,
     logJobs: config.log.jobs,
+    traces: openTraces(version),
   })
   const readiness = new ReadinessWatch(
     [

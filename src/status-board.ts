@@ -3,7 +3,7 @@ import type { Config } from './config/schema.ts'
 import type { Intake } from './intake/intake.ts'
 import type { LevelState, Limiter } from './job/permit.ts'
 import type { TableName } from './job/row.ts'
-import { recordUtilisation } from './limiter/utilisation.ts'
+import { recordLevels } from './limiter/utilisation.ts'
 import type { Images } from './parts/images.ts'
 import type { ConfiguredPlatform } from './parts/platforms.ts'
 import type { Parking } from './pipeline/parking.ts'
@@ -50,7 +50,7 @@ export class StatusBoard {
 
   /** Brings the gauges up to date that are read rather than counted; called ahead of a scrape. */
   async refresh(): Promise<void> {
-    recordUtilisation(this.#parts.metrics, await this.#levelsNow())
+    recordLevels(this.#parts.metrics, await this.#levelsNow(), Date.now())
   }
 
   async status(): Promise<Status> {

@@ -1,5 +1,5 @@
 import { type DashboardBuilder, RowBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
-import { lines, stat } from '../panels.ts'
+import { lines, stat, table } from '../panels.ts'
 import { I, NONE, P, quantile, rate } from '../queries.ts'
 
 /** Row 1: is it healthy? */
@@ -40,29 +40,26 @@ export function healthy(dashboard: DashboardBuilder): void {
         queries: [[quantile(0.95, 'job_freshness_seconds', P, ''), 'p95']],
         unit: 's',
         span: 4,
-        amber: 3600,
-        red: 21_600,
+        amber: 7_200,
+        red: 14_400,
+        alert: 'MillraceStaleness',
       }),
     )
     .withPanel(
       stat({
-        title: 'Dead letters, share',
-        queries: [
-          [
-            `sum(${rate(`millrace_dead_letters_total{${P}}`)}) / clamp_min(sum(${rate(`millrace_jobs_finished_total{${P}}`)}), 0.001) ${NONE}`,
-            'share',
-          ],
-        ],
+        title: 'Failed for no fault of their own, last hour',
+        queries: [[`max(millrace:jobs_failed_share:1h) ${NONE}`, 'share']],
         unit: 'percentunit',
         span: 4,
-        amber: 0.02,
-        red: 0.05,
-        alert: 'MillraceDeadLetters',
+        amber: 0.01,
+        red: 0.06,
+        alert: 'MillraceBudgetBurn',
       }),
     )
     .withPanel(
       stat({
         title: 'Alerts firing',
+        about: 'How many alerts fire now; the table below says which.',
         queries: [[`count(ALERTS{alertname=~"Millrace.*",alertstate="firing"}) ${NONE}`, 'firing']],
         unit: 'short',
         span: 5,
@@ -80,7 +77,7 @@ export function healthy(dashboard: DashboardBuilder): void {
           [`sum(${rate(`millrace_kafka_committed_total{${I}}`)})`, 'committed'],
         ],
         unit: 'ops',
-        span: 8,
+        span: 6,
       }),
     )
     .withPanel(
@@ -91,9 +88,29 @@ export function healthy(dashboard: DashboardBuilder): void {
           [`sum(millrace_kafka_paused_partitions{${I}})`, 'paused partitions'],
         ],
         unit: 'short',
-        span: 8,
+        span: 6,
         alert: 'MillraceOutOfCapacity',
       }),
+    )
+    .withPanel(
+      table({
+        title: 'Firing now',
+        about: 'Each alert that fires, with its runbook.',
+        by: 'alertname',
+        columns: [
+          [
+            'series',
+            `count by (alertname, severity) (ALERTS{alertname=~"Millrace.*",alertstate="firing"}) or label_replace(vector(0), "alertname", "none", "", "")`,
+            'short',
+          ],
+        ],
+        span: 6,
+      }).overrideByName('alertname', [
+        {
+          id: 'links',
+          value: [{ title: 'Runbook', url: '${runbooks}/${__value.text}.md', targetBlank: true }],
+        },
+      ]),
     )
     .withPanel(
       lines({
@@ -103,7 +120,7 @@ export function healthy(dashboard: DashboardBuilder): void {
           [quantile(0.95, 'job_freshness_seconds', P, 'platform'), '{{platform}} since requested'],
         ],
         unit: 's',
-        span: 8,
+        span: 6,
       }),
     )
 }

@@ -66,24 +66,11 @@ export function limits(dashboard: DashboardBuilder): void {
     )
     .withPanel(
       lines({
-        title: 'Limits in use to less than all: the upstream said so',
-        queries: [[`min by (level) (millrace_limit_factor_ratio{${I}}) < 1 ${NONE}`, '{{level}}']],
-        unit: 'percentunit',
+        title: 'Held back, and for how much longer',
+        queries: [[`max by (level) (millrace_limit_blocked_seconds{${I}}) > 0 ${NONE}`, '{{level}}']],
+        unit: 's',
         span: 8,
-        alert: 'MillraceUpstreamRejecting',
-      }),
-    )
-    .withPanel(
-      lines({
-        title: 'Ids a call, where jobs share calls',
-        queries: [
-          [
-            `sum by (platform, endpoint) (${rate(`millrace_batch_ids_sum{${P}}`)}) / sum by (platform, endpoint) (${rate(`millrace_batch_ids_count{${P}}`)})`,
-            '{{platform}}/{{endpoint}}',
-          ],
-        ],
-        unit: 'short',
-        span: 8,
+        alert: 'MillraceQuotaEndsEarly',
       }),
     )
     .withPanel(

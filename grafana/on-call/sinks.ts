@@ -62,6 +62,7 @@ export function sinksOrUs(dashboard: DashboardBuilder): void {
     .withPanel(
       lines({
         title: 'Worker threads',
+        alert: 'MillracePoolFull',
         queries: [
           [`avg(millrace_picture_pool_utilisation_ratio{${I}})`, 'busy'],
           [`sum(millrace_picture_pool_queue_size{${I}})`, 'pictures waiting'],
@@ -111,7 +112,9 @@ export function sinksOrUs(dashboard: DashboardBuilder): void {
             '{{instance}} resident',
           ],
           [`nodejs_heap_size_used_bytes{${I}} and on (instance) millrace_daemon_ready`, '{{instance}} heap'],
+          [`millrace_memory_limit_bytes{${I}}`, '{{instance}} limit of the {{of}}'],
         ],
+        alert: 'MillraceMemory',
         unit: 'bytes',
         span: 8,
       }),

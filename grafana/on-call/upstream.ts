@@ -13,6 +13,7 @@ export function upstream(dashboard: DashboardBuilder): void {
         unit: 'ops',
         span: 8,
         stacked: true,
+        alert: 'MillraceCredentialRefused',
       }),
     )
     .withPanel(
@@ -30,7 +31,7 @@ export function upstream(dashboard: DashboardBuilder): void {
         title: 'Refused although permitted',
         queries: [
           [
-            `sum by (platform, endpoint) (increase(millrace_upstream_rejections_total{${P}}[10m])) ${NONE}`,
+            `sum by (platform, endpoint) (increase(millrace_upstream_rejections_total{${P}}[10m])) > 0 ${NONE}`,
             '{{platform}}/{{endpoint}}',
           ],
         ],
@@ -57,7 +58,7 @@ export function upstream(dashboard: DashboardBuilder): void {
         title: 'Dead letters by reason',
         queries: [
           [
-            `sum by (platform, reason) (${rate(`millrace_dead_letters_total{${P}}`)}) ${NONE}`,
+            `sum by (platform, reason) (${rate(`millrace_dead_letters_total{${P}}`)}) > 0 ${NONE}`,
             '{{platform}} {{reason}}',
           ],
         ],

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Downloader } from '../job/fetch.ts'
 import type { PictureOutcome, PictureRequest, PictureStage } from '../job/picture.ts'
+import type { Steps } from '../job/steps.ts'
 import type { ObjectStore } from '../job/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -126,21 +127,22 @@ export class Pictures implements PictureStage {
     await this.#parts.pool.stop()
   }
 
-  async process(request: PictureRequest, signal: AbortSignal): Promise<PictureOutcome> {
+  /** `trace`: of the job that asks. Of several that ask for the same at once, the first one's has the steps. */
+  async process(request: PictureRequest, signal: AbortSignal, trace?: Steps): Promise<PictureOutcome> {
     const { url: address, subject } = request
     signal.throwIfAborted()
     const url = addressOf(address)
     if (!(url instanceof URL)) return { status: 'rejected', url: address, subject, why: url.why }
-    const found = await this.#shared(url, signal)
+    const found = await this.#shared(url, signal, trace)
     if (found.status === 'rejected') return { status: 'rejected', url: address, subject, why: found.why }
     const { sha256, thumbhash, variants } = found.picture
     return { status: 'stored', url: address, subject, sha256, thumbhash, variants, known: found.known }
   }
 
-  async #shared(url: URL, signal: AbortSignal): Promise<Found> {
+  async #shared(url: URL, signal: AbortSignal, trace: Steps | undefined): Promise<Found> {
     const key = hash('sha256', url.href, 'base64')
     const held = this.#leash.hold(signal)
-    const work = this.#byAddress.run(key, (shared) => this.#fromAddress(url, key, shared), held.signal)
+    const work = this.#byAddress.run(key, (shared) => this.#fromAddress(url, key, shared, trace), held.signal)
     this.#underWay.add(work)
     try {
       return await work
@@ -150,13 +152,13 @@ export class Pictures implements PictureStage {
     }
   }
 
-  async #fromAddress(url: URL, key: string, signal: AbortSignal): Promise<Found> {
+  async #fromAddress(url: URL, key: string, signal: AbortSignal, trace: Steps | undefined): Promise<Found> {
     const pass = await this.#gate.enter(DOWNLOAD_BYTES_EXPECTED, signal)
     try {
       const before = await this.#remembered(key, signal)
       const { downloader } = this.#parts
       const { bytesMax, attemptsMax, downloadBackoffMs: backoffMs } = this.#options
-      const timer = this.#timer('download')
+      const timer = this.#timer('download', trace)
       const options = { bytesMax, attemptsMax, backoffMs, validators: before?.validators, signal }
       const source = await downloaded(downloader, url, options)
       timer()
@@ -171,7 +173,7 @@ export class Pictures implements PictureStage {
           const sha256 = await sha256Of(source.body)
           const found = await this.#byBytes.run(
             sha256,
-            (shared) => this.#fromBytes(source.body, sha256, pass, shared),
+            (shared) => this.#fromBytes(source.body, sha256, pass, shared, trace),
             signal,
           )
           if (found.status === 'stored' && source.validators !== undefined) {
@@ -185,18 +187,24 @@ export class Pictures implements PictureStage {
     }
   }
 
-  async #fromBytes(body: Buffer, sha256: string, pass: Pass, signal: AbortSignal): Promise<Found> {
+  async #fromBytes(
+    body: Buffer,
+    sha256: string,
+    pass: Pass,
+    signal: AbortSignal,
+    trace: Steps | undefined,
+  ): Promise<Found> {
     const refused = this.#refused.get(sha256)
     if (refused !== undefined && this.#now() - refused.seenAtMs < this.#options.trustMs) {
       return { status: 'rejected', why: refused.why }
     }
     const known = await this.#known(sha256, signal)
     if (known !== undefined) return { status: 'stored', picture: known, known: true }
-    const waiting = this.#timer('wait')
+    const waiting = this.#timer('wait', trace)
     let resizing = () => {}
     const result = await this.#parts.pool.resize({ bytes: body, sha256 }, signal, () => {
       waiting()
-      resizing = this.#timer('resize')
+      resizing = this.#timer('resize', trace)
     })
     resizing()
     if (result.status === 'rejected') {
@@ -205,7 +213,7 @@ export class Pictures implements PictureStage {
       return result
     }
     pass.reweigh(result.made.reduce((sum, { bytes }) => sum + bytes.byteLength, 0))
-    const storing = this.#timer('store')
+    const storing = this.#timer('store', trace)
     const picture = await this.#shelf.keep(sha256, result, signal)
     storing()
     // Nobody else has them. Megabytes that wait for the collector make it run every few pictures.
@@ -237,13 +245,16 @@ export class Pictures implements PictureStage {
     return picture
   }
 
-  #timer(stage: 'download' | 'wait' | 'resize' | 'store'): () => void {
+  #timer(stage: 'download' | 'wait' | 'resize' | 'store', trace: Steps | undefined): () => void {
     const startMs = performance.now()
-    return () =>
+    const end = trace?.step(stage)
+    return () => {
+      end?.()
       this.#parts.metrics.picture_stage_duration_seconds.observe(
         { stage },
         (performance.now() - startMs) / 1000,
       )
+    }
   }
 
   #now(): number {

@@ -6,7 +6,7 @@ import { Committer } from './committer.ts'
 import { dueAtMs } from './due.ts'
 import { IdleWatch } from './idle-watch.ts'
 import type { IntakeHandlers, IntakeOptions, IntakeParts } from './intake-options.ts'
-import { reportLag } from './lag.ts'
+import { forgetLag, reportLag } from './lag.ts'
 import { OpenDelivery } from './open-delivery.ts'
 import { bytesOf, PartitionIntake } from './partition-intake.ts'
 import { Room } from './room.ts'
@@ -306,10 +306,7 @@ export class Intake {
   #drop(state: PartitionIntake): void {
     this.#partitions.delete(partitionKey(state.partition))
     this.#turns.remove(state)
-    this.#metrics.kafka_lag_records.remove({
-      topic: state.partition.topic,
-      partition: String(state.partition.partition),
-    })
+    forgetLag(state, this.#metrics)
     for (const { bytes } of state.lose()) this.#room.settle(bytes)
     if (this.#room.handed === 0) for (const resolve of this.#settledWaiters) resolve()
   }

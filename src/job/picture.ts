@@ -1,3 +1,4 @@
+import type { Steps } from './steps.ts'
 /** A picture that an adapter found and wants stored. */
 export interface PictureRequest {
   readonly url: string
@@ -37,7 +38,7 @@ export interface PictureStage {
    * Resolves when the picture's variants are stored or it is rejected; never rejects for what the picture is. Waits
    * (back-pressure) while the stage is full or the store is away. Rejects only when `signal` is aborted.
    */
-  process(request: PictureRequest, signal: AbortSignal): Promise<PictureOutcome>
+  process(request: PictureRequest, signal: AbortSignal, trace?: Steps): Promise<PictureOutcome>
   readonly healthy: boolean
   start(): Promise<void>
   stop(): Promise<void>

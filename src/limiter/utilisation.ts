@@ -6,10 +6,23 @@ export function utilisationOf(level: LevelState): number {
   return level.grantedLastMinute / (level.rate * 60)
 }
 
-/** Sets limit_utilisation_ratio and limit_factor_ratio from the levels of one platform. */
-export function recordUtilisation(metrics: Metrics, levels: readonly LevelState[]): void {
-  for (const level of levels) {
-    metrics.limit_utilisation_ratio.set({ level: level.level }, utilisationOf(level))
-    metrics.limit_factor_ratio.set({ level: level.level }, level.factor)
+/** For how much longer the level grants nothing, ms: by the upstream's word, or because its quota is spent. 0: it grants. */
+export function blockedMsOf(state: LevelState, nowMs: number): number {
+  const spentUntilMs = state.kind === 'quota' && state.remaining <= 0 ? state.resetsAtMs : 0
+  return Math.max(0, state.blockedUntilMs - nowMs, spentUntilMs - nowMs)
+}
+
+/** Sets every metric of the levels of one platform. `nowMs`: Unix. */
+export function recordLevels(metrics: Metrics, levels: readonly LevelState[], nowMs: number): void {
+  for (const state of levels) {
+    const { level, kind } = state
+    metrics.limit_utilisation_ratio.set({ level }, utilisationOf(state))
+    metrics.limit_factor_ratio.set({ level }, state.factor)
+    metrics.limit_remaining_units.set({ level }, state.remaining)
+    metrics.limit_capacity_units.set({ level }, state.capacity)
+    metrics.limit_waiting_permits.set({ level }, state.waiting)
+    metrics.limit_blocked_seconds.set({ level }, blockedMsOf(state, nowMs) / 1000)
+    if (kind === 'quota')
+      metrics.quota_reset_seconds.set({ level }, Math.max(0, state.resetsAtMs - nowMs) / 1000)
   }
 }

@@ -6,6 +6,7 @@ import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../images/resize-task.ts'
 import { Pictures } from '../images/stage.ts'
 import type { Downloader } from '../job/fetch.ts'
 import type { PictureOutcome, PictureRequest, PictureStage } from '../job/picture.ts'
+import type { Steps } from '../job/steps.ts'
 import type { ObjectStore } from '../job/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -36,8 +37,8 @@ export class Images implements PictureStage {
     this.#metrics = metrics
   }
 
-  async process(request: PictureRequest, signal: AbortSignal): Promise<PictureOutcome> {
-    const outcome = await this.#stage.process(request, signal)
+  async process(request: PictureRequest, signal: AbortSignal, trace?: Steps): Promise<PictureOutcome> {
+    const outcome = await this.#stage.process(request, signal, trace)
     if (outcome.status === 'stored' && !outcome.known) {
       const smallest = outcome.variants.reduce((a, b) => (b.bytes < a.bytes ? b : a))
       this.#newest.unshift(smallest.key)

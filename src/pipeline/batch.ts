@@ -1,3 +1,4 @@
+import type { EndStep, Steps } from '../job/steps.ts'
 import { onAbort } from '../lib/abort.ts'
 import type { Errand } from './errand.ts'
 import { InTheWayError } from './permit-desk.ts'
@@ -12,6 +13,8 @@ export interface Order {
   /** With what was found of them. */
   readonly resolve: (items: ReadonlyMap<string, unknown>) => void
   readonly reject: (error: unknown) => void
+  /** Told when the call that it is in has its permit. */
+  readonly departs?: EndStep | undefined
 }
 
 /**
@@ -52,6 +55,20 @@ export class Batch implements Errand {
   /** Aborted when nobody is left. */
   get signal(): AbortSignal {
     return this.#end.signal
+  }
+
+  /** What the call does, each of its jobs does. How long each has waited for the permit is told where it joins. */
+  get trace(): Steps | undefined {
+    const traces = this.orders.flatMap(({ errand: { trace } }) => (trace === undefined ? [] : [trace]))
+    if (traces.length === 0) return undefined
+    return {
+      step: (name, attributes) => {
+        const ends = name === 'permit' ? [] : traces.map((trace) => trace.step(name, attributes))
+        return (error) => {
+          for (const end of ends) end(error)
+        }
+      },
+    }
   }
 
   get calls(): number {
@@ -126,6 +143,7 @@ export class Batch implements Errand {
   /** It is about to be sent: for those only whose time is not over. */
   depart(): void {
     this.#dropExpired()
+    for (const { departs } of this.orders) departs?.()
     this.#endIfEmpty()
   }
 

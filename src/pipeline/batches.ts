@@ -82,7 +82,14 @@ export class Batches {
     errand.signal.throwIfAborted()
     const pool = this.#poolOf(call)
     return new Promise((resolve, reject) => {
-      const order: Order = { errand, ids, resolve, reject }
+      const departs = errand.trace?.step('permit', { 'millrace.endpoint': call.endpoint })
+      const order: Order = {
+        ...{ errand, ids, resolve, departs },
+        reject: (error) => {
+          departs?.(error)
+          reject(error)
+        },
+      }
       const kind = kindOf(errand)
       const open = pool.newest.get(kind)
       if (open?.fits(ids, call.batch.max)) {

@@ -7,6 +7,7 @@ import type { Reason } from '../job/reason.ts'
 import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
 import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { JobTrace } from '../telemetry/traces.ts'
 import {
   bareRecord,
   cutRecord,
@@ -55,6 +56,8 @@ export interface Ending {
   readonly attempts: number
   readonly throttled: number
   readonly signal: AbortSignal
+  /** Undefined when nobody traces. */
+  readonly trace?: JobTrace | undefined
 }
 
 export type Ended = {
@@ -122,7 +125,7 @@ export class Completion {
   }
 
   /** Sends the result again of a job that has ended before. */
-  async repeat(ending: Pick<Ending, 'delivery' | 'job' | 'signal'>, result: Buffer): Promise<void> {
+  async repeat(ending: Pick<Ending, 'delivery' | 'job' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
     await this.#sendAgain(ending, result)
     ending.delivery.settle()
   }
@@ -145,7 +148,7 @@ export class Completion {
       await this.#ports.marks.scraped(scraped, ending.name, ending.minIntervalMs, signal)
     }
     try {
-      if (harvest.followUps !== undefined) await this.#followUp(job, harvest.followUps, signal)
+      if (harvest.followUps !== undefined) await this.#followUp(ending, job, harvest.followUps)
     } catch (error) {
       if (!isRefused(error)) throw error
       // Unknown fields of the parent go along, so a parent that just fitted may have follow-ups that do not.
@@ -168,9 +171,10 @@ export class Completion {
     return null
   }
 
-  async #followUp(job: Job, followUps: readonly FollowUp[], signal: AbortSignal): Promise<void> {
+  async #followUp(ending: Ending, job: Job, followUps: readonly FollowUp[]): Promise<void> {
+    const { signal } = ending
     const byTopic = new Map<string, OutRecord[]>()
-    for (const [index, record] of followUpRecords(job, followUps).entries()) {
+    for (const [index, record] of followUpRecords(job, followUps, traceparentOf(ending)).entries()) {
       const topic = this.#options.followUpTopic(followUps[index]?.platform ?? job.platform)
       byTopic.set(topic, [...(byTopic.get(topic) ?? []), record])
     }
@@ -182,7 +186,7 @@ export class Completion {
     if (pictures === undefined) return []
     return Promise.all(
       requests.map(async (request) => {
-        const outcome = await pictures.process(request, ending.signal)
+        const outcome = await pictures.process(request, ending.signal, ending.trace)
         const counted = outcome.status === 'stored' && outcome.known ? 'known' : outcome.status
         metrics.pictures_total.inc({ platform: ending.labels.platform, outcome: counted })
         return outcome
@@ -247,7 +251,8 @@ export class Completion {
     reason: string,
   ): Promise<void> {
     const durationMs = Date.now() - ending.startedAtMs
-    return this.#ports.rows.write(
+    const inserted = ending.trace?.step('insert', { 'millrace.rows': rows.length + 1 })
+    const writing = this.#ports.rows.write(
       {
         jobId: job.id,
         platform: job.platform,
@@ -261,6 +266,8 @@ export class Completion {
       },
       ending.signal,
     )
+    if (inserted !== undefined) writing.then(() => inserted(), inserted)
+    return writing
   }
 
   /** Marks the job as ended with this result and sends it, or the one that it had ended with before. */
@@ -291,24 +298,23 @@ export class Completion {
     await (standing === ours ? this.#send(ending, message, ours) : this.#sendAgain(ending, standing))
   }
 
-  #sendAgain(ending: Pick<Ending, 'job' | 'signal'>, result: Buffer): Promise<void> {
+  #sendAgain(ending: Pick<Ending, 'job' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
     return this.#send(ending, { ...(JSON.parse(result.toString()) as ResultMessage), replayed: true })
   }
 
   /** `bytes`: the result as JSON, where it has been written down already. */
   #send(
-    { job, signal }: Pick<Ending, 'job' | 'signal'>,
+    ending: Pick<Ending, 'job' | 'signal' | 'trace'>,
     result: ResultMessage,
     bytes?: Buffer,
   ): Promise<void> {
-    const whole = resultRecord(result, job?.traceparent, bytes)
+    const { signal } = ending
+    const traceparent = traceparentOf(ending)
+    const whole = resultRecord(result, traceparent, bytes)
     return this.#publishOr(this.#options.resultsTopic, whole, signal, () => {
       // The rows hold what a result too large for its topic has to leave out.
       const slim = { ...result, data: null, pictures: [] }
-      return [
-        resultRecord(slim, job?.traceparent),
-        resultRecord({ ...slim, pictures_rejected: [] }, undefined),
-      ]
+      return [resultRecord(slim, traceparent), resultRecord({ ...slim, pictures_rejected: [] }, undefined)]
     })
   }
 
@@ -339,6 +345,11 @@ interface Refusal {
 /** The topic will never take the record, for what it is. */
 function isRefused(error: unknown): boolean {
   return error instanceof MillraceError && error.code === 'RECORD_REFUSED'
+}
+
+/** The job's own span, or, when nobody traces, what its producer said. */
+function traceparentOf({ trace, job }: Pick<Ending, 'trace' | 'job'>): string | undefined {
+  return trace?.traceparent ?? job?.traceparent
 }
 
 function pictureRows(picture: PictureOutcome): PictureRow[] {

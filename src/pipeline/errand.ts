@@ -1,3 +1,4 @@
+import type { Steps } from '../job/steps.ts'
 import type { Tally } from './retry-policy.ts'
 import type { Standing } from './standing.ts'
 
@@ -10,6 +11,8 @@ export interface Errand {
   readonly signal: AbortSignal
   readonly tally: Tally
   readonly standing: Standing
+  /** Undefined when nobody traces. */
+  readonly trace?: Steps | undefined
   /** Whether it had better be put aside than wait on. */
   readonly isInTheWay: () => boolean
   /** Requests sent on its behalf so far. */

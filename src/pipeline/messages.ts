@@ -131,7 +131,11 @@ export function resultRecord(
  * Follow-up jobs of a job. Ids derive from the parent's and the place in the list, so that a parent that is done twice
  * publishes the same jobs; logical time, expiry and unknown fields are the parent's unless the follow-up says otherwise.
  */
-export function followUpRecords(parent: Job, followUps: readonly FollowUp[]): OutRecord[] {
+export function followUpRecords(
+  parent: Job,
+  followUps: readonly FollowUp[],
+  traceparent: string | undefined = parent.traceparent,
+): OutRecord[] {
   return followUps.map((followUp, index) => {
     const message: JobMessage = {
       ...parent.extra,
@@ -143,7 +147,7 @@ export function followUpRecords(parent: Job, followUps: readonly FollowUp[]): Ou
       job_id: followUpId(parent.id, index),
       ...followUp,
     }
-    return jobRecord(message, parent.traceparent)
+    return jobRecord(message, traceparent)
   })
 }
 

@@ -4,9 +4,10 @@ import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
 import type { Delivery } from '../job/record.ts'
 import { joined, sleep } from '../lib/abort.ts'
-import type { Log } from '../telemetry/log.ts'
+import { EACH, type Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Secrets } from '../telemetry/secrets.ts'
+import type { Traces } from '../telemetry/traces.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
 import type { Errand } from './errand.ts'
@@ -30,6 +31,8 @@ export interface PipelineParts {
   readonly secrets: Secrets
   /** Which ended jobs get a line of the log. */
   readonly logJobs: 'failures' | 'all' | 'none'
+  /** Undefined when nobody traces. */
+  readonly traces?: Traces | undefined
 }
 
 /** A job that ended, as the admin page lists it. */
@@ -117,7 +120,7 @@ export class Pipeline {
   }
 
   async #run(delivery: Delivery, signals: Signals): Promise<void> {
-    const { metrics, upstreams } = this.#parts
+    const { metrics, upstreams, traces } = this.#parts
     const parsed = parseJob(delivery.record)
     const job = 'job' in parsed ? parsed.job : null
     const upstream = job === null ? undefined : upstreams.get(job.platform)
@@ -131,6 +134,11 @@ export class Pipeline {
       minIntervalMs: (job === null ? undefined : upstream?.minIntervalMs(job.type)) ?? 0,
       startedAtMs: Date.now(),
       signal: signals.completion,
+      trace: traces?.job(delivery.record, {
+        'millrace.platform': platform,
+        'millrace.job_type': labels.job_type,
+        ...(job !== null && { 'millrace.job_id': job.id }),
+      }),
     }
     metrics.jobs_in_flight.inc({ platform })
     try {
@@ -138,6 +146,7 @@ export class Pipeline {
       if (result !== null) {
         metrics.jobs_replayed_total.inc({ platform })
         await this.#parts.completion.repeat(taken, result)
+        taken.trace?.end('repeated')
       } else if ('malformed' in parsed) {
         const ending = { ...taken, creatorId: '', attempts: 0, throttled: 0 }
         await this.#complete(ending, { status: 'dead', reason: 'malformed', message: parsed.malformed })
@@ -146,6 +155,7 @@ export class Pipeline {
       }
     } finally {
       metrics.jobs_in_flight.dec({ platform })
+      taken.trace?.end('abandoned')
     }
   }
 
@@ -162,7 +172,10 @@ export class Pipeline {
     /** False when its topic does not take it. */
     const park = async (topic: string) => {
       const isParked = await completion.park(taken, topic)
-      if (isParked) metrics.jobs_parked_total.inc({ platform })
+      if (isParked) {
+        metrics.jobs_parked_total.inc({ platform })
+        taken.trace?.end('parked')
+      }
       return isParked
     }
     const aside = parking.topicFor(platform, delivery)
@@ -185,6 +198,7 @@ export class Pipeline {
       renewed: undefined,
       observedAtMs: startedAtMs,
       creatorId: job.creatorId,
+      trace: taken.trace,
     }
     // Until it is seen to need nothing of its platform.
     standing.waits()
@@ -217,11 +231,15 @@ export class Pipeline {
 
   #ended(ending: Ending, ended: Ended, outcome: Outcome): void {
     const { metrics, breaker, desk, log, logJobs } = this.#parts
-    const { job, labels, startedAtMs } = ending
+    const { job, labels, startedAtMs, trace } = ending
     const { platform } = labels
     const nowMs = Date.now()
     const message = 'message' in outcome ? outcome.message : ''
     this.#finished[ended.status]++
+    trace?.end(ended.status, {
+      'millrace.attempts': ending.attempts,
+      ...(ended.reason !== null && { 'millrace.reason': ended.reason }),
+    })
     if (ended.status !== 'retry') {
       metrics.jobs_finished_total.inc({ ...labels, outcome: ended.status })
       metrics.job_duration_seconds.observe(labels, (nowMs - startedAtMs) / 1000)
@@ -245,6 +263,7 @@ export class Pipeline {
       const { topic, partition, offset } = ending.delivery.record
       log.info(
         {
+          ...(logJobs === 'all' && { [EACH]: true }),
           job_id: job?.id,
           platform,
           topic,

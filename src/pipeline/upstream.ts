@@ -182,7 +182,8 @@ export class Upstream {
         errand.standing.waits()
       }
     }
-    const permit = await desk.acquire({
+    const waited = errand.trace?.step('permit', { 'millrace.endpoint': name })
+    const acquiring = desk.acquire({
       platform: this.platform.name,
       endpoint: name,
       credential,
@@ -194,12 +195,15 @@ export class Upstream {
       isInTheWay: errand.isInTheWay,
       signal: errand.signal,
     })
+    if (waited !== undefined) acquiring.then(() => waited(), waited)
+    const permit = await acquiring
     const authorisation = authorised ? this.#authorisationFor(permit) : {}
     // First of all: who comes along in a shared call is to be counted with it.
     const late = typeof options === 'function' ? options() : options
     errand.standing.moves()
     let reply: Reply
     errand.calls++
+    const fetched = errand.trace?.step('fetch', { 'millrace.endpoint': name })
     try {
       // In the same turn as the engine counts it, and also when there is no request to be made of the options.
       desk.sent(permit)
@@ -207,6 +211,10 @@ export class Upstream {
         signal: errand.signal,
         onArrived: () => desk.arrived(permit),
       })
+      fetched?.(reply.status >= 400 ? new StatusError(reply.status) : undefined)
+    } catch (error) {
+      fetched?.(error)
+      throw error
     } finally {
       desk.roomMade(this.platform.name)
     }
@@ -309,6 +317,14 @@ export class Upstream {
 
 /** Thrown by an attempt that is to be made again at once, with another credential or a new token: nothing is held against the job. */
 const ANOTHER = Symbol('another attempt')
+
+/** For the trace alone: what a status means is judged later. */
+class StatusError extends Error {
+  constructor(status: number) {
+    super()
+    this.name = `status ${status}`
+  }
+}
 
 function nameOf({ credential }: Permit): string {
   return credential ?? MAIN_CREDENTIAL

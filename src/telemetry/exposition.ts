@@ -9,15 +9,13 @@ export const OPENMETRICS_TEXT = 'application/openmetrics-text; version=1.0.0; ch
  * plain text of the same metrics lacks `_total` for good. Every counter must end in `_total`, and nothing else may.
  */
 export function openMetrics(prometheusText: string): string {
-  const lines: string[] = []
-  for (const line of prometheusText.split('\n')) {
-    if (line === '') continue
-    if (line.startsWith('# HELP ')) lines.push(escapeHelp(line.replace(FAMILY_TOTAL, '$1')))
-    else if (line.startsWith('# TYPE ')) lines.push(line.replace(FAMILY_TOTAL, '$1'))
-    else lines.push(line)
-  }
-  return `${lines.join('\n')}\n# EOF\n`
+  const text = prometheusText
+    .replaceAll(COMMENT, (line) => escapeHelp(line.replace(FAMILY_TOTAL, '$1')))
+    .replaceAll(/\n{2,}/g, '\n')
+  return `${text.trim()}\n# EOF\n`
 }
+
+const COMMENT = /^# (?:HELP|TYPE) .*$/gm
 
 const FAMILY_TOTAL = /^(# (?:HELP|TYPE) \S+?)_total(?= )/
 

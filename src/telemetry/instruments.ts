@@ -25,7 +25,7 @@ export interface Reading {
 }
 
 /** Stands in a registry, which writes it out. Those without labels are called without them. */
-abstract class Instrument<Name extends string> {
+export abstract class Instrument<Name extends string> {
   abstract readonly type: Reading['type']
   readonly name: string
   readonly help: string
@@ -43,11 +43,38 @@ abstract class Instrument<Name extends string> {
   }
 
   protected abstract samples(): Sample[]
+
+  /** What a scrape shows of it: first what it is, then the lines of one combination of labels after the other. */
+  *blocks(): Generator<string> {
+    const { name, help, type } = this
+    yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${type}\n`
+    yield* this.lines()
+  }
+
+  protected abstract lines(): Generator<string>
+}
+
+function escape(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+}
+
+/** Name and labels of a line, up to its value. */
+function lineOf(name: string, labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(
+    ([label, value]) => `${label}="${escape(value).replaceAll('"', '\\"')}"`,
+  )
+  return pairs.length === 0 ? `${name} ` : `${name}{${pairs.join(',')}} `
+}
+
+function numberOf(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf'
+  return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value)
 }
 
 /** A counter or a gauge. */
 abstract class Single<Name extends string> extends Instrument<Name> {
-  protected readonly series: Series<Name, { value: number }>
+  // The line of each is made once: of thousands, making them anew took most of a scrape.
+  protected readonly series: Series<Name, { value: number; line?: string }>
 
   constructor(options: InstrumentOptions<Name>, registry: Registry) {
     super(options, registry)
@@ -56,6 +83,13 @@ abstract class Single<Name extends string> extends Instrument<Name> {
 
   protected samples(): Sample[] {
     return this.series.entries().map(({ labels, state: { value } }) => ({ labels, value }))
+  }
+
+  protected override *lines(): Generator<string> {
+    for (const { labels, state } of this.series.entries()) {
+      state.line ??= lineOf(this.name, labels)
+      yield `${state.line}${numberOf(state.value)}\n`
+    }
   }
 }
 
@@ -95,17 +129,25 @@ export class Gauge<Name extends string> extends Single<Name> {
   }
 }
 
+interface HistogramState {
+  readonly counts: number[]
+  count: number
+  sum: number
+  /** Of the buckets, the sum and the count, each up to its value. */
+  lines?: string[]
+}
+
 export class Histogram<Name extends string> extends Instrument<Name> {
   readonly type = 'histogram'
   /** Upper bounds, ascending. */
   readonly #buckets: readonly number[]
-  readonly #series: Series<Name, { readonly counts: number[]; count: number; sum: number }>
+  readonly #series: Series<Name, HistogramState>
 
   constructor(options: InstrumentOptions<Name> & { buckets: readonly number[] }, registry: Registry) {
     super(options, registry)
     const { labels, buckets } = options
     this.#buckets = buckets
-    this.#series = new Series(labels, () => ({ counts: buckets.map(() => 0), count: 0, sum: 0 }))
+    this.#series = new Series(labels, (): HistogramState => ({ counts: buckets.map(() => 0), count: 0, sum: 0 }))
   }
 
   /** RangeError for what is no finite number. */
@@ -116,6 +158,30 @@ export class Histogram<Name extends string> extends Instrument<Name> {
     state.sum += value
     const bucket = this.#buckets.findIndex((bound) => value <= bound)
     if (bucket >= 0) state.counts[bucket]! += 1
+  }
+
+  protected override *lines(): Generator<string> {
+    for (const { labels, state } of this.#series.entries()) {
+      state.lines ??= this.#linesOf(labels)
+      let text = ''
+      let below = 0
+      for (const [index, inBucket] of state.counts.entries()) {
+        below += inBucket
+        text += `${state.lines[index]}${below}\n`
+      }
+      const [all, sum, count] = state.lines.slice(-3)
+      yield `${text}${all}${state.count}\n${sum}${numberOf(state.sum)}\n${count}${state.count}\n`
+    }
+  }
+
+  #linesOf(labels: Labels<Name>): string[] {
+    const { name } = this
+    const bounds = [...this.#buckets.map(String), '+Inf']
+    return [
+      ...bounds.map((le) => lineOf(`${name}_bucket`, { le, ...labels })),
+      lineOf(`${name}_sum`, labels),
+      lineOf(`${name}_count`, labels),
+    ]
   }
 
   /** Starts a clock; call what it returns to observe how many seconds have passed. */

@@ -1,6 +1,7 @@
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { collectDefaultMetrics, type Registry } from 'prom-client'
 import { CATALOGUE, type MetricDefinition, type MetricName } from './catalogue.ts'
 import { Counter, Gauge, Histogram } from './instruments.ts'
+import { SlicedRegistry } from './registry.ts'
 
 type LabelsOf<D extends MetricDefinition> = D['labels'][number]
 type InstrumentOf<D extends MetricDefinition> = D['type'] extends 'counter'
@@ -31,7 +32,7 @@ const MISNAMED_DEFAULTS = [
  * `defaults` adds prom-client's `process_*` and `nodejs_*`, less three that are misnamed.
  */
 export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
-  const registry = new Registry()
+  const registry = new SlicedRegistry()
   const instruments: Record<string, unknown> = { registry }
   for (const [name, definition] of Object.entries(CATALOGUE) as [MetricName, MetricDefinition][]) {
     const { type, help, labels, buckets = [] } = definition

@@ -20,8 +20,11 @@ export async function publish(
   broker: string,
   topic: string,
   records: readonly Written[],
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', '-H', 'campaign=spring', '-z', 'lz4']
+  const named = Object.entries({ campaign: 'spring', ...headers })
+  const sent = named.flatMap(([name, value]) => ['-H', `${name}=${value}`])
+  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', ...sent, '-z', 'lz4']
   const child = spawn(kcat, [...args, '-X', 'enable.idempotence=true', '-X', 'log_level=3'], {
     stdio: ['pipe', 'inherit', 'inherit'],
   })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryLimiter } from '../../src/limiter/memory-limiter.ts'
-import { recordUtilisation } from '../../src/limiter/utilisation.ts'
+import { recordLevels } from '../../src/limiter/utilisation.ts'
 import { CONTRACT_PLAN, contractOf } from './limiter-contract.ts'
 import { demand, metrics, PLAN, want } from './sample.ts'
 
@@ -43,7 +43,7 @@ test('records its calls and how much of each level is used', async () => {
     nowMs += 1_000
     await limiter.decide(demand('youtube', [want('channel', 1)]))
   }
-  recordUtilisation(recorded, await limiter.levels('youtube'))
+  recordLevels(recorded, await limiter.levels('youtube'), 0)
   const text = await recorded.registry.metrics()
   assert.match(text, /millrace_limiter_calls_total\{outcome="ok"\} 120/)
   assert.match(text, /millrace_limiter_call_duration_seconds_count 120/)

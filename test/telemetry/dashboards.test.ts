@@ -4,21 +4,21 @@ import { test } from 'node:test'
 import { DASHBOARDS } from '../../grafana/dashboards.ts'
 import { metricsIn } from '../../grafana/panels.ts'
 import { CATALOGUE, type MetricDefinition } from '../../src/telemetry/catalogue.ts'
-import { createMetrics } from '../../src/telemetry/metrics.ts'
-import { startAdmin } from '../admin/start.ts'
-import { need } from '../need.ts'
-import { exercise } from './exercise.ts'
 import { queriesOf } from './panels.ts'
-import { watch } from './prometheus.ts'
 
 const dashboards = Object.entries(DASHBOARDS).map(([name, build]) => ({ name, dashboard: build() }))
-const rules = readFileSync(new URL('../../prometheus/alerts.yml', import.meta.url), 'utf8')
+const read = (name: string) => readFileSync(new URL(`../../prometheus/${name}`, import.meta.url), 'utf8')
+const rules = read('alerts.yml') + read('objectives.yml')
 
-test('panels use only metrics that the catalogue has', () => {
+test('panels use only metrics and recorded series that there are', () => {
+  const recorded = new Set([...rules.matchAll(/record: (\S+)/g)].map((match) => match[1]))
   for (const { name, dashboard } of dashboards) {
     for (const { panel, expr } of queriesOf(dashboard, '1m')) {
       for (const [metric] of expr.matchAll(/\bmillrace_\w+/g)) {
         assert.equal(metricsIn(metric).length, 1, `${name}, ${panel}: ${metric}`)
+      }
+      for (const [series] of expr.matchAll(/\bmillrace:\w+:\w+/g)) {
+        assert.ok(recorded.has(series), `${name}, ${panel}: ${series}`)
       }
     }
   }
@@ -46,50 +46,27 @@ test('the on-call dashboard asks its four questions in order', () => {
   )
 })
 
-test('every panel gets data from a real Prometheus that watches a daemon', { timeout: 60_000 }, async (t) => {
-  if (need(t, 'prometheus') === null) return
-  const metrics = createMetrics({ defaults: true })
-  // A scrape is a daemon's moment of work here: whatever counts has counted again.
-  const url = await startAdmin(t, { metrics, beforeScrape: [() => exercise(metrics)] })
-  const prometheus = await watch(t, { targets: [url], rules })
-  await prometheus.until('count_over_time(millrace_daemon_ready[10s]) >= 5')
-  // It asks for OpenMetrics first, and forgives nothing there.
-  const targets = await (await fetch(`${prometheus.url}/api/v1/targets`)).text()
-  assert.match(targets, /"lastError":""/)
-  await prometheus.until('millrace:kafka_lag_records:sum')
-
-  const silent: string[] = []
+test('every panel says what it is for, none has the title of another, and each alert is on one with its runbook', () => {
+  const alerts = new Set([...rules.matchAll(/alert: (\w+)/g)].map((match) => match[1]!))
+  const linked = new Set<string>()
   for (const { name, dashboard } of dashboards) {
-    for (const { panel, expr } of queriesOf(dashboard, '5s')) {
-      const series = await prometheus.query(expr)
-      if (series.length === 0 || series.every(({ value }) => Number.isNaN(value))) {
-        silent.push(`${name}, ${panel}: ${expr}`)
+    const panels = (dashboard.panels ?? []).flatMap((panel) => (panel.type === 'row' ? [] : [panel]))
+    assert.equal(new Set(panels.map(({ title }) => title)).size, panels.length, name)
+    for (const panel of panels) {
+      if (!('links' in panel)) continue
+      assert.ok(
+        (panel.description ?? '') !== '' || panel.title === 'Alerts firing',
+        `${name}: ${panel.title}`,
+      )
+      for (const { url } of panel.links ?? []) {
+        const alert = /^\$\{runbooks\}\/(\w+)\.md$/.exec(url ?? '')?.[1] ?? ''
+        assert.ok(alerts.has(alert), `${name}, ${panel.title}: ${url}`)
+        linked.add(alert)
       }
     }
   }
-  assert.deepEqual(silent, [])
-})
-
-test('a fault fires its alert in a real Prometheus, and the alert resolves when it is over', {
-  timeout: 60_000,
-}, async (t) => {
-  if (need(t, 'prometheus') === null) return
-  const metrics = createMetrics()
-  const url = await startAdmin(t, { metrics })
-  // The same rules, with less patience.
-  const hasty = rules.replaceAll(/for: \d+[mh]/g, 'for: 500ms')
-  metrics.daemon_ready.set(1)
-  metrics.sink_healthy.set({ service: 'clickhouse' }, 1)
-  const prometheus = await watch(t, { targets: [url], rules: hasty })
-  await prometheus.until('millrace_sink_healthy == 1')
-  const firing = 'ALERTS{alertname="MillraceSinkAway",alertstate="firing"}'
-  assert.deepEqual(await prometheus.query(firing), [])
-
-  metrics.sink_healthy.set({ service: 'clickhouse' }, 0)
-  const [alert] = await prometheus.until(firing)
-  assert.equal(alert!.labels.service, 'clickhouse')
-  assert.equal(alert!.labels.severity, 'page')
-
-  metrics.sink_healthy.set({ service: 'clickhouse' }, 1)
-  await prometheus.until(`absent(${firing})`)
+  assert.deepEqual(
+    [...alerts].filter((alert) => !linked.has(alert)),
+    [],
+  )
 })

@@ -17,6 +17,8 @@ const LABELS: Readonly<Record<string, string>> = {
   service: 'clickhouse',
   stat: 'p99',
   credential: 'main',
+  of: 'process',
+  version: '0.1.0',
 }
 
 /** Of labels whose values depend on the metric. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Registry } from 'prom-client'
 import { CATALOGUE, type MetricDefinition } from '../../src/telemetry/catalogue.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { need } from '../need.ts'
@@ -44,4 +45,12 @@ test('200 scrapes of a busy daemon cost little', async () => {
   for (let i = 0; i < 200; i++) await metrics.registry.metrics()
   const eachMs = (performance.now() - startedAt) / 200
   assert.ok(eachMs < 50, `${eachMs.toFixed(1)} ms a scrape`)
+})
+
+test('writes what prom-client would write, whatever stands in the labels', async () => {
+  const { registry, ...metrics } = createMetrics({ defaults: false })
+  exercise({ registry, ...metrics })
+  metrics.limit_utilisation_ratio.set({ level: 'a"b\\c\nd' }, Number.POSITIVE_INFINITY)
+  metrics.permit_wait_seconds.observe({ platform: 'p', endpoint: 'e' }, 1_000_000)
+  assert.equal((await registry.metrics()).trim(), (await Registry.prototype.metrics.call(registry)).trim())
 })

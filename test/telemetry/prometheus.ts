@@ -34,28 +34,28 @@ const answer = z.union([
 ])
 
 /**
- * Starts a Prometheus that scrapes the given admin URLs as the job `millrace`, and ends it with the test. `rules`: the text
- * of a rule file. Ask `need(t, 'prometheus')` first.
+ * Starts a Prometheus that scrapes the given admin URLs as the job `millrace`, and ends it with the test. `rules`: the texts
+ * of rule files. Ask `need(t, 'prometheus')` first.
  */
 export async function watch(
   t: TestContext,
-  options: { targets: readonly string[]; scrapeInterval?: string; rules?: string },
+  options: { targets: readonly string[]; scrapeInterval?: string; rules?: readonly string[] },
 ): Promise<Watcher> {
-  const { targets, scrapeInterval = '250ms', rules } = options
+  const { targets, scrapeInterval = '250ms', rules = [] } = options
   const configuration = JSON.stringify({
     global: {
       scrape_interval: scrapeInterval,
       scrape_timeout: scrapeInterval,
       evaluation_interval: scrapeInterval,
     },
-    ...(rules !== undefined && { rule_files: ['rules.yml'] }),
+    rule_files: ['rules-*.yml'],
     scrape_configs: [
       { job_name: 'millrace', static_configs: [{ targets: targets.map((target) => new URL(target).host) }] },
     ],
   })
   const running = await startPrometheus({
     configuration,
-    ...(rules !== undefined && { files: { 'rules.yml': rules } }),
+    files: Object.fromEntries(rules.map((text, index) => [`rules-${index}.yml`, text])),
   })
   t.after(() => running.stop())
 

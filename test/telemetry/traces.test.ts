@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { createClient } from '@clickhouse/client'
+import { propagation, SpanStatusCode, trace } from '@opentelemetry/api'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base'
+import { configSchema } from '../../src/config/schema.ts'
+import { startDaemon } from '../../src/daemon.ts'
+import { creatorIds } from '../../src/simulator/creators.ts'
+import { DEFAULT_CREDENTIALS, OPEN_LIMITS } from '../../src/simulator/options.ts'
+import { createSimulator } from '../../src/simulator/simulator.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { openTraces } from '../../src/telemetry/traces.ts'
+import { publish, readTopic } from '../daemon/kafka-topics.ts'
+import { realKafka } from '../daemon/real-configuration.ts'
+import { need } from '../need.ts'
+import { poll } from '../services/poll.ts'
+
+const SEED = 5
+const CREATORS = 1_000
+/** What the producer was doing. */
+const PRODUCER = { trace: '0af7651916cd43dd8448eb211c80319c', span: 'b7ad6b7169203331' }
+
+/** A real SDK that keeps its spans in memory, as a user's would be loaded: before the daemon. */
+function loadSdk(t: TestContext): InMemorySpanExporter {
+  const exporter = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  trace.setGlobalTracerProvider(provider)
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator())
+  t.after(async () => {
+    await provider.shutdown()
+    trace.disable()
+    propagation.disable()
+  })
+  return exporter
+}
+
+test('without an SDK nothing is traced', () => {
+  assert.equal(openTraces('1'), undefined)
+})
+
+test('a job is one span below its producer’s, with its steps below it, and its result carries it on', {
+  timeout: 120_000,
+}, async (t) => {
+  const broker = need(t, 'kafka')
+  const clickhouse = need(t, 'clickhouse')
+  const kcat = need(t, 'kcat')
+  if (broker === null || clickhouse === null || kcat === null) return
+  const exporter = loadSdk(t)
+  const run = `traces${process.pid}${Date.now().toString(36)}`
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-traces-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const simulator = createSimulator({
+    ...{ seed: SEED, creators: CREATORS, latencyMs: 1, jitterMs: 0, limits: OPEN_LIMITS },
+  })
+  const { port } = await simulator.start()
+  t.after(() => simulator.stop())
+  const database = createClient({ url: clickhouse })
+  t.after(async () => {
+    await database.command({ query: `DROP DATABASE IF EXISTS ${run}` })
+    await database.close()
+  })
+  const platform = { origin: `http://127.0.0.1:${port}/youtube`, private_origin: true }
+  const config = configSchema.parse({
+    data: join(folder, 'data'),
+    kafka: { ...realKafka(run, broker), partitions: 1 },
+    clickhouse: { url: clickhouse, database: run },
+    store: { kind: 'folder', path: join(folder, 'store') },
+    limits: { share: 1, cold_start: 'full' },
+    platforms: { youtube: { ...platform, credentials: { ...DEFAULT_CREDENTIALS.youtube } } },
+    images: { private_hosts: [`127.0.0.1:${port}`], threads: 1 },
+    admin: { enabled: false },
+  })
+  const daemon = await startDaemon(config, {
+    log: createLog({ level: 'silent', pretty: false, secrets: [] }),
+    input: { file: '' },
+    directory: folder,
+    uvThreads: 4,
+  })
+  t.after(() => daemon.stop())
+
+  const [found = ''] = creatorIds('youtube', SEED, 1, { creators: CREATORS })
+  const [missing = ''] = creatorIds('youtube', SEED, 1, { fate: 'missing', creators: CREATORS })
+  const record = (job_id: string, creator_id: string) => ({
+    key: job_id,
+    value: JSON.stringify({
+      ...{ platform: 'youtube', creator_id, job_type: 'full_profile_scrape', job_id },
+      params: { pictures_max: 1 },
+    }),
+  })
+  const traceparent = `00-${PRODUCER.trace}-${PRODUCER.span}-01`
+  const records = [record('found', found), record('missing', missing)]
+  await publish(kcat, broker, `${run}.jobs`, records, { traceparent })
+  const jobs = await poll(
+    () => {
+      const all = exporter.getFinishedSpans().filter(({ name }) => name === 'job youtube')
+      return all.length === 2 ? all : undefined
+    },
+    { withinMs: 120_000, what: 'both jobs have a span' },
+  )
+  const spanOf = (id: string) => jobs.find(({ attributes }) => attributes['millrace.job_id'] === id)!
+  const [done, dead] = [spanOf('found'), spanOf('missing')]
+
+  for (const span of [done, dead]) {
+    assert.equal(span.spanContext().traceId, PRODUCER.trace)
+    assert.equal(span.parentSpanContext?.spanId, PRODUCER.span)
+    assert.equal(span.attributes['messaging.destination.name'], `${run}.jobs`)
+  }
+  assert.equal(done.attributes['millrace.outcome'], 'done')
+  assert.equal(done.status.code, SpanStatusCode.UNSET)
+  assert.equal(dead.attributes['millrace.reason'], 'not_found')
+  assert.equal(dead.status.code, SpanStatusCode.ERROR)
+
+  const steps = stepsOf(exporter, done)
+  const names = new Set(steps.map(({ name }) => name))
+  assert.deepEqual(
+    names,
+    new Set(['permit', 'fetch', 'download', 'wait', 'resize', 'store', 'insert']),
+    [...names].join(),
+  )
+  for (const { startTime, endTime } of steps) assert.ok(before(startTime, endTime))
+  // In the order in which a job lives.
+  const firstOf = (name: string) => steps.find((step) => step.name === name)!
+  assert.ok(before(firstOf('permit').endTime, firstOf('fetch').startTime))
+  assert.ok(before(firstOf('fetch').endTime, firstOf('resize').startTime))
+  assert.ok(before(firstOf('store').endTime, firstOf('insert').startTime))
+
+  const results = await readTopic(kcat, broker, `${run}.results`)
+  for (const { payload, headers } of results) {
+    const { spanId } = spanOf((JSON.parse(payload) as { job_id: string }).job_id).spanContext()
+    assert.equal(headers.traceparent, `00-${PRODUCER.trace}-${spanId}-01`)
+  }
+  assert.equal(results.length, 2)
+  // A dead letter is what the producer sent, to the byte.
+  const [letter] = await readTopic(kcat, broker, `${run}.dead`)
+  assert.equal(letter?.headers.traceparent, traceparent)
+})
+
+function stepsOf(exporter: InMemorySpanExporter, job: ReadableSpan): ReadableSpan[] {
+  const { spanId } = job.spanContext()
+  return exporter.getFinishedSpans().filter(({ parentSpanContext }) => parentSpanContext?.spanId === spanId)
+}
+
+function before(one: ReadableSpan['startTime'], other: ReadableSpan['startTime']): boolean {
+  // The SDK's clock is good for microseconds.
+  return one[0] * 1e9 + one[1] <= other[0] * 1e9 + other[1] + 1e6
+}
