@@ -1,0 +1,85 @@
+import { make, setProp, setText, within } from './dom.js'
+import { isBlocked, partsOf, queuedOf, usedOf } from './levels.js'
+import { count, percent, perSecond, timeOf } from './words.js'
+
+/** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
+/** @typedef {{ id: string, name: string, waiting: number, rate: number | undefined, used: number, shut: boolean, why: string, title: string }} Lane */
+
+/** So many waiting calls fill a lane; less is drawn by its logarithm. */
+const WAITING_FULL = 10_000
+
+/**
+ * A platform as the picture shows it: what waits, how far its gate is down, and whether it is shut.
+ * @param {ConsoleEvent['platforms'][number]} platform @param {ConsoleEvent} event @param {number | undefined} rate @param {number} nowMs
+ * @returns {Lane}
+ */
+export function gate(
+  { platform, pausedBecause, breakerOpen, hasCredentials },
+  { levels, permits, parking },
+  rate,
+  nowMs,
+) {
+  const own = levels.filter(({ level }) => partsOf(level).platform === platform)
+  const shared = own.filter(({ level }) => partsOf(level).kind !== 'endpoint')
+  const block = shared.find((level) => isBlocked(level, nowMs))
+  const spent = shared.find(({ kind, remaining }) => kind === 'quota' && remaining < 1)
+  const until = block?.blockedUntilMs ?? spent?.resetsAtMs
+  const parked = parking.find((one) => one.platform === platform)
+  const why = !hasCredentials
+    ? 'no credentials'
+    : pausedBecause !== null
+      ? 'paused'
+      : breakerOpen
+        ? 'no connection'
+        : until !== undefined
+          ? `${block === undefined ? 'quota spent' : 'blocked'} until ${timeOf(until)}`
+          : ''
+  return {
+    id: platform,
+    name: platform,
+    waiting: Math.max(queuedOf(permits, platform), parked?.waiting ?? 0) + (parked?.parked ?? 0),
+    rate,
+    used: Math.max(0, ...shared.map(usedOf)),
+    shut: why !== '',
+    why,
+    title: pausedBecause ?? '',
+  }
+}
+
+export const laneView = {
+  /** @param {Lane} lane */
+  create({ id }) {
+    const posts = make('svg:svg', { class: 'gate', viewBox: '0 0 24 28', 'aria-hidden': 'true' })
+    posts.append(
+      make('svg:path', { class: 'water', d: 'M1 24h22' }),
+      make('svg:path', { class: 'posts', d: 'M4 3v24M20 3v24M2 3h20' }),
+      make('svg:rect', { class: 'board', x: 6, y: 5, width: 12, height: 20, rx: 1 }),
+    )
+    return make(
+      'li',
+      { 'data-place': `lane:${id}` },
+      make('a', { href: `#limits-${id}` }),
+      make('span', { class: 'channel' }, make('i'), make('span')),
+      posts,
+      make('span', { class: 'rate' }),
+    )
+  },
+  /** @param {HTMLElement} node @param {Lane} lane */
+  update(node, { id, name, waiting, rate, used, shut, why, title }) {
+    const link = within(node, 'a')
+    setText(link, name)
+    setProp(link, 'href', id === 'others' ? '#limits' : `#limits-${id}`)
+    const channel = within(node, '.channel')
+    setText(
+      within(channel, 'span'),
+      [why, waiting > 0 ? `${count(waiting)} waiting` : ''].filter(Boolean).join(' · '),
+    )
+    const fill = Math.min(1, Math.log10(1 + waiting) / Math.log10(1 + WAITING_FULL))
+    channel.style.setProperty('--fill', percent(fill))
+    // The board comes down as the limit is used up; shut, it stands on the ground.
+    within(node, '.board').style.transform = `translateY(${shut ? 0 : -16 + 13 * used}px)`
+    setText(within(node, '.rate'), shut && !(rate !== undefined && rate > 0) ? '' : perSecond(rate))
+    setProp(node, 'data-tone', shut ? 'bad' : used > 0.9 ? 'busy' : undefined)
+    setProp(node, 'title', title === '' ? undefined : title)
+  },
+}
