@@ -35,12 +35,7 @@ export function actionsOf({ platforms, pauses, fleet, replays }: ActionsParts): 
     }
   }
   return {
-    pause: (platform, because) =>
-      order(
-        platform,
-        true,
-        because === '' ? 'somebody paused it in the console' : `paused by hand: ${because}`,
-      ),
+    pause: (platform, because) => order(platform, true, because === '' ? 'by hand' : `by hand, ${because}`),
     resume: (platform) => order(platform, false, ''),
     replay: async (reason) =>
       replays.begin(reason) ? null : 'Dead letters are being sent back already: wait until that is done.',

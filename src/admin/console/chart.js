@@ -1,5 +1,5 @@
 import { make, setProp, setText, within } from './dom.js'
-import { bytes, count, figure, percent, timeWithSeconds } from './words.js'
+import { bytes, count, figure, percent, span, timeWithSeconds } from './words.js'
 
 /** @typedef {import('../history.ts').HistoryPoint} HistoryPoint */
 /** @typedef {import('../history.ts').HistoryReport} HistoryReport */
@@ -78,15 +78,19 @@ export function chartView(root, readout) {
     return { band, node, svg, paths }
   })
   const axis = make('p', { class: 'axis', 'aria-hidden': 'true' })
-  axis.append(...['15 min ago', '10', '5', 'now'].map((text) => make('span', {}, text)))
+  axis.append(make('span'), make('span'), make('span', {}, 'now'))
   root.append(axis)
 
   function draw() {
     const width = Math.max(1, root.clientWidth)
     const lastMs = points.at(-1)?.at ?? Date.now()
-    const fromMs = lastMs - stepMs * (pointsMax - 1)
+    const spanMs = spanOf()
+    const fromMs = lastMs - spanMs
     const xOf = (/** @type {number} */ at) => ((at - fromMs) / (lastMs - fromMs)) * width
     const place = chosen === null ? points.at(-1) : nearest(chosen)
+    const [begin, middle] = axis.children
+    if (begin !== undefined) setText(begin, `${span(spanMs / 1000)} ago`)
+    if (middle !== undefined) setText(middle, span(spanMs / 2000))
     for (const { band, node, svg, paths } of bands) {
       const { height, series, stacked, floor, text } = band
       setProp(svg, 'viewBox', `0 0 ${width} ${height}`)
@@ -138,6 +142,11 @@ export function chartView(root, readout) {
     setProp(root, 'aria-valuenow', Math.round(share))
   }
 
+  /** Of a daemon that has just been started not all of the time is shown, which would be mostly empty. */
+  function spanOf() {
+    return stepMs * (Math.min(pointsMax, Math.max(points.length, pointsMax / 5)) - 1)
+  }
+
   /** @param {number} at */
   function nearest(at) {
     return points.reduce(
@@ -150,7 +159,7 @@ export function chartView(root, readout) {
   root.addEventListener('pointermove', ({ clientX }) => {
     const { left, width } = root.getBoundingClientRect()
     const lastMs = points.at(-1)?.at ?? Date.now()
-    chosen = lastMs - (1 - (clientX - left) / width) * stepMs * (pointsMax - 1)
+    chosen = lastMs - (1 - (clientX - left) / width) * spanOf()
     draw()
   })
   const letGo = () => {

@@ -55,7 +55,9 @@ export function fleetView(nav) {
     nav.hidden = fleet.length < 2
     if (nav.hidden) return
     const self = fleet.find(({ isSelf }) => isSelf)
-    keyed(nav, fleet, {
+    // This one first: with ten of them the rest is a matter of scrolling.
+    const ordered = [...fleet].sort((a, b) => Number(b.isSelf) - Number(a.isSelf))
+    keyed(nav, ordered, {
       key: ({ id }) => id,
       create: () => make('a', {}, make('i', { 'aria-hidden': 'true' }), make('b'), make('span')),
       update: (link, { name, url, ready, isSelf, silentMs, perSecond: rate, inFlight }) => {

@@ -1,8 +1,10 @@
 import { make, setProp, setText, within } from './dom.js'
-import { isBlocked, partsOf, queuedOf, usedOf } from './levels.js'
+import { isBlocked, isFull, partsOf, queuedOf, usedOf, waitingBehind } from './levels.js'
 import { count, percent, perSecond, timeOf } from './words.js'
 
 /** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
+/** @typedef {ConsoleEvent['platforms'][number]} Platform */
+/** @typedef {import('../../job/permit.ts').LevelState} LevelState */
 /** @typedef {{ id: string, name: string, waiting: number, rate: number | undefined, used: number, shut: boolean, why: string, title: string }} Lane */
 
 /** So many waiting calls fill a lane; less is drawn by its logarithm. */
@@ -10,40 +12,47 @@ const WAITING_FULL = 10_000
 
 /**
  * A platform as the picture shows it: what waits, how far its gate is down, and whether it is shut.
- * @param {ConsoleEvent['platforms'][number]} platform @param {ConsoleEvent} event @param {number | undefined} rate @param {number} nowMs
+ * @param {Platform} platform @param {ConsoleEvent} event @param {number | undefined} rate @param {number} nowMs
  * @returns {Lane}
  */
-export function gate(
-  { platform, pausedBecause, breakerOpen, hasCredentials },
-  { levels, permits, parking },
-  rate,
-  nowMs,
-) {
-  const own = levels.filter(({ level }) => partsOf(level).platform === platform)
+export function gate(platform, event, rate, nowMs) {
+  const { platform: id, pausedBecause } = platform
+  const { levels, permits, parking } = event
+  const own = levels.filter(({ level }) => partsOf(level).platform === id)
+  const holding = own.filter((level) => waitingBehind(level, permits) > 0)
   const shared = own.filter(({ level }) => partsOf(level).kind !== 'endpoint')
-  const block = shared.find((level) => isBlocked(level, nowMs))
-  const spent = shared.find(({ kind, remaining }) => kind === 'quota' && remaining < 1)
-  const until = block?.blockedUntilMs ?? spent?.resetsAtMs
-  const parked = parking.find((one) => one.platform === platform)
-  const why = !hasCredentials
-    ? 'no credentials'
-    : pausedBecause !== null
-      ? 'paused'
-      : breakerOpen
-        ? 'no connection'
-        : until !== undefined
-          ? `${block === undefined ? 'quota spent' : 'blocked'} until ${timeOf(until)}`
-          : ''
+  const parked = parking.find((one) => one.platform === id)
+  const why = whyShut(platform, event, shared, nowMs)
   return {
-    id: platform,
-    name: platform,
-    waiting: Math.max(queuedOf(permits, platform), parked?.waiting ?? 0) + (parked?.parked ?? 0),
+    id,
+    name: id,
+    waiting: Math.max(queuedOf(permits, id), parked?.waiting ?? 0) + (parked?.parked ?? 0),
     rate,
-    used: Math.max(0, ...shared.map(usedOf)),
+    // What calls wait for decides how far it is down; while none waits, what they share.
+    used: Math.max(0, ...(holding.length > 0 ? holding : shared).map(usedOf)),
     shut: why !== '',
     why,
     title: pausedBecause ?? '',
   }
+}
+
+/** Empty while it is not. @param {Platform} platform @param {ConsoleEvent} event @param {readonly LevelState[]} shared @param {number} nowMs */
+function whyShut({ pausedBecause, breakerOpen, hasCredentials }, { services }, shared, nowMs) {
+  if (!hasCredentials) return 'no credentials'
+  if (pausedBecause !== null) return 'paused'
+  if (services.some(({ service, away }) => service === 'redis' && away !== null)) return 'no permits'
+  if (breakerOpen) return 'no connection'
+  const of = (/** @type {string} */ kind) => shared.filter(({ level }) => partsOf(level).kind === kind)
+  const block = of('platform').find((level) => isBlocked(level, nowMs))
+  if (block !== undefined) return `blocked until ${timeOf(block.blockedUntilMs)}`
+  // Of several credentials one is enough to go on with.
+  const quotas = of('quota')
+  if (quotas.length > 0 && quotas.every(isFull))
+    return `quota spent until ${timeOf(Math.min(...quotas.map((one) => one.resetsAtMs)))}`
+  const credentials = of('credential')
+  if (credentials.length > 0 && credentials.every((level) => isBlocked(level, nowMs)))
+    return `blocked until ${timeOf(Math.min(...credentials.map((one) => one.blockedUntilMs)))}`
+  return ''
 }
 
 export const laneView = {

@@ -11,6 +11,9 @@ const BARS_MAX = 8
 
 /** The limits as bars, a group for each platform with what stands in its way and the button that pauses it. @param {HTMLElement} root @param {(action: 'pause' | 'resume', platform: string) => void} onAct */
 export function limitsView(root, onAct) {
+  const text = 'The limiter does not answer: nothing is known of the limits.'
+  const unknown = make('p', { class: 'none', hidden: true }, text)
+  root.before(unknown)
   /** @type {Set<string>} */
   const unfolded = new Set()
   /** @type {() => void} */
@@ -24,14 +27,7 @@ export function limitsView(root, onAct) {
       create: ({ id }) => createGroup(id),
       update: (node, group) => updateGroup(node, group, event, nowMs),
     })
-    if (root.children.length === 0)
-      root.append(
-        make(
-          'p',
-          { class: 'none', 'data-key': 'none' },
-          'The limiter does not answer: nothing is known of the limits.',
-        ),
-      )
+    unknown.hidden = event.levels.length > 0
   }
 
   /** @param {string} id */
@@ -118,12 +114,11 @@ function groupsOf({ levels, platforms }) {
       ...levels.map(({ level }) => partsOf(level).platform),
     ]),
   ]
-  const groups = names.sort().map((id) => ({
+  return names.sort().map((id) => ({
     id,
     platform: platforms.find(({ platform }) => platform === id),
     levels: levels.filter(({ level }) => partsOf(level).platform === id),
   }))
-  return groups.filter((group) => group.levels.length > 0 || group.platform?.pausedBecause)
 }
 
 /** @param {ConsoleEvent['platforms'][number] | undefined} platform @param {number} parked */

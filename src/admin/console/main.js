@@ -102,6 +102,10 @@ function show(event) {
   act.allow(event.canChange)
   showFlow(event, rates, nowMs)
   showLimits(event, nowMs)
+  setText(
+    byId('limits-of'),
+    event.mode.limiter === 'redis' ? 'shared by all daemons' : 'of this daemon alone',
+  )
   failures.show(event, nowMs)
   showLag(event.partitions, event.mode.source)
   showSelf(event)

@@ -36,7 +36,7 @@ export function sideways({ kind, from: name }, from, to) {
 }
 
 /** From top to bottom; what goes back runs along the right edge. @param {Arrow} arrow @param {Box} from @param {Box} to @param {number} width @returns {Route} */
-export function downwards({ kind, from: name }, from, to, width) {
+export function downwards({ kind, from: name, to: target }, from, to, width) {
   if (kind === 'commit') return { path: '', at: [-999, 0] }
   if (name === 'retry') return { path: `M${from.left - GAP} ${from.y}H${to.right + GAP}`, at: [0, 0] }
   if (kind === 'back') {
@@ -52,7 +52,10 @@ export function downwards({ kind, from: name }, from, to, width) {
     const path = `M${x} ${from.bottom + GAP}V${to.y - TURN}Q${x} ${to.y} ${x + TURN} ${to.y}H${to.left - GAP}`
     return { path, at: [x + 34, to.y - 13] }
   }
-  const [x1, y1, x2, y2] = [from.x, from.bottom + GAP, to.x, to.top - GAP]
+  const isStraight = name.startsWith('lane:') || target.startsWith('lane:')
+  const x = Math.min(from.x, to.x)
+  const [x1, x2] = isStraight ? [x, x] : [from.x, to.x]
+  const [y1, y2] = [from.bottom + GAP, to.top - GAP]
   const middle = (y1 + y2) / 2
   const path = `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}`
   return { path, at: name === 'adapter' ? [x2 + 26, y2 - 8] : [x1 + 26, middle] }

@@ -4,7 +4,8 @@ import { count, percent, some, span, sum, timeOf } from './words.js'
 /** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
 /** @typedef {{ state: 'fine' | 'watch' | 'bad', text: string }} Verdict */
 
-const LOOP_MS_MAX = 100
+/** Above it MillraceLoopSlow is not far. */
+const LOOP_MS_MAX = 150
 const POOL_FULL = 0.9
 
 /**
@@ -17,7 +18,7 @@ export function verdictOf(event, rates, nowMs) {
   const limits = limitsOf(event)
   const sinks = sinksOf(event)
   const daemon = daemonOf(event)
-  const all = { sinks, upstream, daemon, limits }
+  const all = { sinks, limits, upstream, daemon }
   const bad = Object.values(all).find(({ state }) => state === 'bad')
   return { headline: bad ?? headlineOf(event, rates, all), ...all }
 }
@@ -35,28 +36,10 @@ function headlineOf({ ready, jobs }, rates, { upstream, limits, daemon }) {
 
 /** @param {ConsoleEvent} event @param {number} nowMs @returns {Verdict} */
 function upstreamOf({ platforms, levels, jobs }, nowMs) {
-  const paused = platforms.filter(
-    ({ pausedBecause, hasCredentials }) => pausedBecause !== null && hasCredentials,
+  const trouble = [pausedOf(platforms), refusedOf(platforms), unreachedOf(platforms)].filter(
+    (text) => text !== '',
   )
-  const [first] = paused
-  if (first !== undefined) {
-    const more = paused.length > 1 ? ` and ${some(paused.length - 1, 'other platform')}` : ''
-    return { state: 'bad', text: `${first.platform}${more} paused: ${first.pausedBecause}.` }
-  }
-  const refused = platforms.flatMap(({ platform, credentials }) => {
-    return credentials.filter((one) => one.refused).map(({ name }) => ({ platform, name }))
-  })
-  if (refused.length > 0) {
-    const [one] = refused
-    const more = refused.length > 1 ? `, and ${count(refused.length - 1)} more` : ''
-    return { state: 'bad', text: `${one?.platform} refuses the credential ${one?.name}${more}.` }
-  }
-  const open = platforms.filter(({ breakerOpen }) => breakerOpen)
-  if (open.length > 0)
-    return {
-      state: 'bad',
-      text: `${open.map(({ platform }) => platform).join(', ')}: no connection gets through.`,
-    }
+  if (trouble.length > 0) return { state: 'bad', text: trouble.join(' ') }
   const blocked = levels.find((level) => isBlocked(level, nowMs))
   if (blocked !== undefined) {
     const { platform, name } = partsOf(blocked.level)
@@ -138,4 +121,36 @@ function sentence(text) {
 /** @param {string} text */
 function lower(text) {
   return text.charAt(0).toLowerCase() + text.slice(1)
+}
+
+/** @param {ConsoleEvent['platforms']} platforms */
+function pausedOf(platforms) {
+  const paused = platforms.filter((one) => one.pausedBecause !== null && one.hasCredentials)
+  const [first] = paused
+  if (first === undefined) return ''
+  const more =
+    paused.length > 1 ? ` So ${paused.length === 2 ? 'is' : 'are'} ${namesOf(paused.slice(1))}.` : ''
+  return `${first.platform} is paused: ${first.pausedBecause}.${more}`
+}
+
+/** @param {ConsoleEvent['platforms']} platforms */
+function refusedOf(platforms) {
+  const refused = platforms.flatMap(({ platform, credentials }) => {
+    return credentials
+      .filter((one) => one.refused)
+      .map(({ name }) => `${platform} refuses the credential ${name}.`)
+  })
+  return refused.length > 2 ? `${refused[0]} So are ${count(refused.length - 1)} more.` : refused.join(' ')
+}
+
+/** @param {ConsoleEvent['platforms']} platforms */
+function unreachedOf(platforms) {
+  const open = platforms.filter(({ breakerOpen }) => breakerOpen)
+  return open.length > 0 ? `No connection gets through to ${namesOf(open)}.` : ''
+}
+
+/** @param {ConsoleEvent['platforms']} platforms */
+function namesOf(platforms) {
+  const names = platforms.slice(0, 3).map(({ platform }) => platform)
+  return [...names, ...(platforms.length > 3 ? [`${platforms.length - 3} more`] : [])].join(', ')
 }
