@@ -87,13 +87,16 @@ export class ReplayDesk {
     }
     tell({})
     try {
-      await using letters = closing(await open())
-      const selection = { reasons: [reason] }
-      const plan = await planReplay(letters.of, selection, { topics, nowMs: Date.now() }, signal)
-      const leftOut = [...plan.leftOut.values()].reduce((sum, count) => sum + count, 0)
-      tell({ state: 'sending', planned: plan.size, leftOut })
-      const options = { marksTopic, destinationOf, perSecond: undefined }
-      await replay(plan, selection, { letters: letters.of, publisher }, options, progress, signal)
+      {
+        await using letters = closing(await open())
+        const selection = { reasons: [reason] }
+        const plan = await planReplay(letters.of, selection, { topics, nowMs: Date.now() }, signal)
+        const leftOut = [...plan.leftOut.values()].reduce((sum, count) => sum + count, 0)
+        tell({ state: 'sending', planned: plan.size, leftOut })
+        const options = { marksTopic, destinationOf, perSecond: undefined }
+        await replay(plan, selection, { letters: letters.of, publisher }, options, progress, signal)
+      }
+      // Only now another one may begin.
       tell({ state: 'done' })
       log.info(
         { reason, planned: this.state?.planned, sent: this.state?.sent },
