@@ -18,8 +18,8 @@ export function selfView(root) {
       {
         name: 'event loop',
         text: `${loop.p50Ms.toFixed(1)} ms, p99 ${loop.p99Ms.toFixed(1)} ms late`,
-        share: loop.p99Ms / 200,
-        tone: loop.p99Ms > 100 ? 'bad' : undefined,
+        share: loop.p99Ms / 300,
+        tone: loop.p99Ms > 150 ? 'bad' : undefined,
       },
       { name: 'memory', text: `${bytes(memory.rssBytes)}, heap ${bytes(memory.heapUsedBytes)}` },
       { name: 'rows on the way', text: count(rows.buffered) },

@@ -175,7 +175,7 @@ function updateBar(bar, level, { permits }, nowMs) {
         : `${kind} ${name}`,
   )
   const taken = `${count(Math.min(level.capacity, level.capacity - level.remaining))} of ${count(level.capacity)}`
-  const resets = level.resetsAtMs > nowMs ? `, anew at ${timeOf(level.resetsAtMs)}` : ''
+  const resets = level.resetsAtMs > nowMs ? `, anew ${timeOf(level.resetsAtMs)}` : ''
   const lowered = level.factor < 1 ? `, lowered to ${percent(level.factor)}` : ''
   setText(within(bar, '.facts'), `${taken}${resets}${lowered}`)
   const behind = [

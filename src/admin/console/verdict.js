@@ -36,10 +36,15 @@ function headlineOf({ ready, jobs }, rates, { upstream, limits, daemon }) {
 
 /** @param {ConsoleEvent} event @param {number} nowMs @returns {Verdict} */
 function upstreamOf({ platforms, levels, jobs }, nowMs) {
-  const trouble = [pausedOf(platforms), refusedOf(platforms), unreachedOf(platforms)].filter(
-    (text) => text !== '',
+  const isLost = (/** @type {ConsoleEvent['platforms'][number]} */ { credentials }) =>
+    credentials.length > 0 && credentials.every((one) => one.refused)
+  const trouble = [pausedOf(platforms), refusedOf(platforms.filter(isLost)), unreachedOf(platforms)].filter(
+    Boolean,
   )
   if (trouble.length > 0) return { state: 'bad', text: trouble.join(' ') }
+  // Of several credentials the others do the work meanwhile.
+  const refused = refusedOf(platforms)
+  if (refused !== '') return { state: 'watch', text: refused }
   const blocked = levels.find((level) => isBlocked(level, nowMs))
   if (blocked !== undefined) {
     const { platform, name } = partsOf(blocked.level)
