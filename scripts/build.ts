@@ -14,6 +14,6 @@ execFileSync(
 )
 cpSync(`${root}src`, `${root}dist`, {
   recursive: true,
-  filter: (path) => !path.endsWith('.ts'),
+  filter: (path) => !/(\.ts|tsconfig\.json)$/.test(path),
 })
 chmodSync(`${root}dist/main.js`, 0o755)

@@ -1,3 +1,4 @@
+import { History } from './admin/history.ts'
 import { AdminServer } from './admin/server.ts'
 import type { Status } from './admin/status.ts'
 import type { Config } from './config/schema.ts'
@@ -8,7 +9,9 @@ import { readJson, sampleOf } from './fetch/json.ts'
 import { adviceOf } from './fetch/rate-headers.ts'
 import { retryAfterMs } from './fetch/retry-after.ts'
 import { MillraceError } from './job/errors.ts'
+import { actionsOf, carryOut, openReplays } from './parts/actions.ts'
 import { fetchOptionsOf } from './parts/fetch.ts'
+import { openFleet } from './parts/fleet.ts'
 import { openImages } from './parts/images.ts'
 import { type Input, openIntake, parkingOptionsOf } from './parts/intake.ts'
 import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
@@ -26,6 +29,7 @@ import { drain } from './pipeline/drain.ts'
 import { Parking } from './pipeline/parking.ts'
 import { PermitDesk } from './pipeline/permit-desk.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
+import { PlatformSwitch } from './pipeline/platform-switch.ts'
 import type { RetryPolicy } from './pipeline/retry-policy.ts'
 import { Upstream } from './pipeline/upstream.ts'
 import { ReadinessWatch } from './readiness.ts'
@@ -124,6 +128,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const store = started.adopt(await openStore(config), (one) => one.stop())
   await store.check()
   const publisher = await running(await openPublisher(config, topics, log))
+  const replays = await running(openReplays(config, topics, publisher, log))
 
   // The upstream: who may send what, and how.
   const limiter = await running(openLimiter(config, metrics, log))
@@ -190,6 +195,8 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     )
   }
 
+  const pauses = new PlatformSwitch(live, { desk, metrics, log })
+
   // Jobs: from the intake through the pipeline.
   const marks = await running(openMarks(config, log))
   const intake = openIntake(config, topics, input, { metrics, log })
@@ -208,7 +215,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     ),
     marks,
     parking,
-    desk,
+    pauses,
     breaker: new DeadBreaker({ share: config.retry.dead_share, sample: config.retry.dead_sample }),
     retry,
     metrics,
@@ -246,23 +253,36 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   const loop = await running(new EventLoopMonitor({ metrics }))
   const board = new StatusBoard({
     ...{ config, metrics, pipeline, desk, parking, limiter, intake, images, platforms, loop },
+    ...{ upstreams, pauses, readiness, replays },
   })
+  const history = await running(new History(() => board.reading()))
   const source = {
     ready: () => readiness.get(),
     status: () => board.status(),
     picture: (key: string) => store.get(key),
+    history,
   }
-  const admin = config.admin.enabled
+  const fleet = openFleet(config, {
+    report: () => board.report(),
+    address: () => admin?.address,
+    onOrder: (order) => carryOut(pauses, order),
+    log,
+  })
+  board.fleet = fleet
+  const actions = actionsOf({ platforms: new Set(upstreams.keys()), pauses, fleet, replays })
+  const admin: AdminServer | null = config.admin.enabled
     ? await running(
         new AdminServer(config.admin, {
           source,
           metrics,
           log,
+          actions,
           beforeScrape: [() => board.refresh(), () => loop.record()],
         }),
       )
     : null
   await running(readiness)
+  if (fleet !== undefined) await running(fleet)
 
   await intake.start({
     onDelivery: (delivery) => pipeline.accept(delivery),

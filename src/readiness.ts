@@ -1,4 +1,4 @@
-import type { Readiness } from './admin/status.ts'
+import type { Readiness, ServiceStatus } from './admin/status.ts'
 import type { Service } from './job/errors.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
@@ -51,6 +51,11 @@ export class ReadinessWatch {
   get(): Readiness {
     const reasons = [...this.#others(), ...this.#away.values()]
     return { ready: reasons.length === 0, reasons }
+  }
+
+  /** What the daemon writes to, and what it means of those that are away. */
+  get services(): readonly ServiceStatus[] {
+    return this.#needs.map(({ service }) => ({ service, away: this.#away.get(service) ?? null }))
   }
 
   #look(): void {

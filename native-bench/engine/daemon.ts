@@ -114,7 +114,8 @@ export async function daemon(origin: string, sockets: number, services?: Service
     log,
   )
   const pipeline = new Pipeline({
-    ...{ marks, parking, desk, retry, metrics, log, secrets },
+    ...{ marks, parking, retry, metrics, log, secrets },
+    pauses: desk,
     upstreams: new Map([[PLATFORM, upstream]]),
     completion: new Completion(
       { publisher, rows, marks, pictures: undefined, metrics },

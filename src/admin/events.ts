@@ -36,11 +36,11 @@ export class EventStream {
     return this.#clients.size >= this.#clientsMax
   }
 
-  /** Takes over a response whose headers are not sent yet. Ask `full` first. */
-  add(response: ServerResponse): void {
+  /** Takes over a response whose headers are not sent yet. Ask `full` first. `greeting`: an event for this client alone. */
+  add(response: ServerResponse, greeting = ''): void {
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' })
     // Two seconds until a page that lost us tries again.
-    response.write('retry: 2000\n\n')
+    response.write(`retry: 2000\n\n${greeting}`)
     this.#clients.add(response)
     response.once('close', () => this.#remove(response))
     void this.#tick()

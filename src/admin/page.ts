@@ -1,19 +1,21 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { gzipSync } from 'node:zlib'
+import { assemblePage } from './assemble.ts'
 
 /** The console, ready to be sent, with the content security policy that lets exactly this page run. */
 export interface ConsolePage {
   readonly html: Buffer
+  readonly gzipped: Buffer
   readonly contentSecurityPolicy: string
 }
 
 /**
- * Reads the console page. Its inline script and style are allowed by their hashes and nothing else is: text from a failure's
+ * Makes the console page. Its inline script and style are allowed by their hashes and nothing else is: text from a failure's
  * message could not become code even if the page had a hole.
  */
 export async function loadConsolePage(): Promise<ConsolePage> {
-  const html = await readFile(new URL('./console.html', import.meta.url))
-  const text = html.toString('utf8')
+  const text = await assemblePage(new URL('./console/', import.meta.url))
+  const html = Buffer.from(text)
   const contentSecurityPolicy = [
     "default-src 'none'",
     `script-src ${hashesOf(text, 'script')}`,
@@ -23,8 +25,10 @@ export async function loadConsolePage(): Promise<ConsolePage> {
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
   ].join('; ')
-  return { html, contentSecurityPolicy }
+  return { html, gzipped: gzipSync(html, { level: 9 }), contentSecurityPolicy }
 }
 
 function hashesOf(html: string, tag: 'script' | 'style'): string {

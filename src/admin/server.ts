@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { messageOf } from '../job/errors.ts'
+import { REASONS } from '../job/reason.ts'
 import {
   OPENMETRICS_TEXT,
   openMetrics,
@@ -9,18 +10,22 @@ import {
 } from '../telemetry/exposition.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { ActionDoor, type Actions } from './actions.ts'
 import { EventStream } from './events.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { listen } from './listen.ts'
 import { type ConsolePage, loadConsolePage } from './page.ts'
+import { PictureDoor } from './picture-door.ts'
 import { secure, send, sendJson } from './respond.ts'
-import type { Status, StatusSource } from './status.ts'
+import type { ConsoleEvent, ConsoleGreeting, Status, StatusSource } from './status.ts'
 
 export interface AdminOptions {
   /** Default 127.0.0.1: there is no password, so who should see it from elsewhere is for you to decide. */
   readonly host: string
   /** 0 takes any free port; `start` returns which. */
   readonly port: number
+  /** Who has it may change something; without it nobody can. */
+  readonly token?: string | undefined
   /** How long the event loop may stand still before `/livez` fails. Default 10,000. */
   readonly standstillMsMax?: number
   /** Between two events of the console. Default 1,000. */
@@ -35,6 +40,8 @@ export interface AdminPorts {
   readonly source: StatusSource
   readonly metrics: Metrics
   readonly log: Log
+  /** What may be changed by who has the token. */
+  readonly actions?: Actions
   /** Called ahead of every scrape: whatever is measured at that moment, such as EventLoopMonitor.record. */
   readonly beforeScrape?: readonly (() => void | Promise<void>)[]
 }
@@ -50,15 +57,12 @@ const STATUS_MS_MAX = 5_000
 const PREPARE_MS_MAX = 1_000
 const CONNECTIONS_MAX = 256
 
-/** On a busy daemon a page asks for a picture when newer ones have long pushed it out of the status. */
-const NAMED_PICTURES_MAX = 1_000
-
 /** Open connections get this long to end by themselves when the server stops. */
 const STOP_GRACE_MS = 1_000
 
 /**
- * The admin port: `/metrics`, `/livez`, `/readyz`, `/status`, the console at `/` and its `/events`. It only reads, never
- * changes anything. Start it first and stop it last, so that probes are answered throughout.
+ * The admin port: `/metrics`, `/livez`, `/readyz`, `/status`, the console at `/` and its `/events`. It only reads, except for
+ * what the ActionDoor lets in. Start it first and stop it last, so that probes are answered throughout.
  */
 export class AdminServer {
   readonly #options: AdminOptions
@@ -67,8 +71,8 @@ export class AdminServer {
   readonly #events: EventStream
   readonly #textOfMetrics = shared(() => this.#renderMetrics())
   readonly #status = shared(() => this.#askStatus())
-  /** Keys of pictures, oldest first. */
-  readonly #named = new Set<string>()
+  readonly #pictures: PictureDoor
+  readonly #actions: ActionDoor | undefined
   #page: ConsolePage | undefined
   #server: Server | undefined
   #address: AdminAddress | undefined
@@ -76,7 +80,10 @@ export class AdminServer {
   constructor(options: AdminOptions, ports: AdminPorts) {
     this.#options = options
     this.#ports = ports
-    const { standstillMsMax, eventsIntervalMs, eventClientsMax, eventBacklogBytesMax } = options
+    const { standstillMsMax, eventsIntervalMs, eventClientsMax, eventBacklogBytesMax, token } = options
+    const { source, actions, log } = ports
+    this.#pictures = new PictureDoor(source.picture?.bind(source))
+    this.#actions = actions && new ActionDoor({ token, actions, log })
     this.#heartbeat = new Heartbeat(standstillMsMax === undefined ? {} : { standstillMsMax })
     this.#events = new EventStream({
       produce: () => this.#event(),
@@ -138,11 +145,16 @@ export class AdminServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     secure(response)
+    const path = (request.url ?? '/').split('?', 1)[0]!
+    if (request.method === 'POST' && this.#actions !== undefined && ActionDoor.has(path)) {
+      const refusal = this.#refusal(request)
+      if (refusal !== undefined) return send(response, ...refusal)
+      return this.#actions.answer(path, request, response)
+    }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD')
-      return send(response, 405, 'text/plain', 'This port only answers GET and HEAD.\n')
+      return send(response, 405, 'text/plain', 'This port only answers GET and HEAD here.\n')
     }
-    const path = (request.url ?? '/').split('?', 1)[0]!
     switch (path) {
       case '/livez':
         return this.#livez(response)
@@ -157,21 +169,10 @@ export class AdminServer {
       }
     }
     // Beyond this line is what people look at in a browser, and what another site's page must not reach through it.
-    if (this.#misdirected(request)) {
-      return send(
-        response,
-        421,
-        'text/plain',
-        'The console listens on loopback only: open it as localhost.\n',
-      )
-    }
-    if (path === '/') {
-      response.setHeader('content-security-policy', this.#page!.contentSecurityPolicy)
-      return send(response, 200, 'text/html; charset=utf-8', this.#page!.html)
-    }
-    if (request.headers['sec-fetch-site'] === 'cross-site') {
-      return send(response, 403, 'text/plain', 'Not for pages of another site.\n')
-    }
+    const refusal = this.#refusal(request)
+    // A link to the page itself may stand anywhere.
+    if (refusal !== undefined && !(path === '/' && refusal[0] === 403)) return send(response, ...refusal)
+    if (path === '/') return this.#sendPage(request, response)
     if (path === '/status') return sendJson(response, 200, JSON.stringify(await this.#status()))
     if (path === '/events') return this.#connect(request, response)
     if (path.startsWith('/pictures/')) return this.#picture(path, response)
@@ -191,21 +192,33 @@ export class AdminServer {
     } else if (request.method === 'HEAD') {
       send(response, 200, 'text/event-stream; charset=utf-8', '')
     } else {
-      this.#events.add(response)
+      const history = this.#ports.source.history?.report ?? null
+      const greeting: ConsoleGreeting = { history, reasons: REASONS }
+      this.#events.add(response, `event: hello\ndata: ${JSON.stringify(greeting)}\n\n`)
     }
+  }
+
+  #sendPage(request: IncomingMessage, response: ServerResponse): void {
+    const { html, gzipped, contentSecurityPolicy } = this.#page!
+    response.setHeader('content-security-policy', contentSecurityPolicy)
+    response.setHeader('vary', 'accept-encoding')
+    const type = 'text/html; charset=utf-8'
+    const isGzipped = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))
+    if (isGzipped) response.setHeader('content-encoding', 'gzip')
+    send(response, 200, type, isGzipped ? gzipped : html)
   }
 
   /** Only pictures that a status has named lately: the port is no door into the store. */
   async #picture(path: string, response: ServerResponse): Promise<void> {
-    const key = path.slice(1)
-    const body = this.#named.has(key) ? await this.#ports.source.picture?.(key) : null
-    const type = PICTURE_TYPES[key.slice(key.lastIndexOf('.') + 1)]
-    if (body === null || body === undefined || type === undefined) {
-      return send(response, 404, 'text/plain', 'No such picture among the newest.\n')
+    const picture = await within(STATUS_MS_MAX, 'the picture', this.#pictures.open(path.slice(1)))
+    if (picture === null) return send(response, 404, 'text/plain', 'No such picture among the newest.\n')
+    if (picture === 'busy') {
+      response.setHeader('retry-after', '1')
+      return send(response, 503, 'text/plain', 'As many pictures as allowed are read already.\n')
     }
     // The key is made of the content's hash, so what it names never changes.
     response.setHeader('cache-control', 'private, max-age=3600, immutable')
-    send(response, 200, type, body)
+    send(response, 200, picture.type, picture.body)
   }
 
   /**
@@ -218,18 +231,31 @@ export class AdminServer {
     return !LOOPBACK.test(host)
   }
 
+  /** What keeps pages of other sites from what stands here; undefined for who may have it. */
+  #refusal(request: IncomingMessage): [status: number, type: string, text: string] | undefined {
+    if (this.#misdirected(request))
+      return [421, 'text/plain', 'The console listens on loopback only: open it as localhost.\n']
+    const site = request.headers['sec-fetch-site']
+    if (site === 'cross-site' || (request.method === 'POST' && site === 'same-site'))
+      return [403, 'text/plain', 'Not for pages of another site.\n']
+    return undefined
+  }
+
   async #event(): Promise<string> {
     const status = await this.#status()
-    return JSON.stringify({ ...status, ready: this.#ports.source.ready() })
+    const { ready, history } = { ready: this.#ports.source.ready(), history: this.#ports.source.history }
+    const canChange = this.#actions?.isOpen === true
+    return JSON.stringify({
+      ...status,
+      ready,
+      canChange,
+      point: history?.last ?? null,
+    } satisfies ConsoleEvent)
   }
 
   async #askStatus(): Promise<Status> {
     const status = await within(STATUS_MS_MAX, 'the status', this.#ports.source.status())
-    for (const key of status.pictures.newest) this.#named.add(key)
-    for (const key of this.#named) {
-      if (this.#named.size <= NAMED_PICTURES_MAX) break
-      this.#named.delete(key)
-    }
+    this.#pictures.name(status.pictures.newest)
     return status
   }
 
@@ -253,14 +279,6 @@ export class AdminServer {
 }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
-
-const PICTURE_TYPES: Readonly<Record<string, string>> = {
-  jpg: 'image/jpeg',
-  jpeg: 'image/jpeg',
-  png: 'image/png',
-  webp: 'image/webp',
-  avif: 'image/avif',
-}
 
 /** Who asks while an answer is under way gets that one: a crowd costs as much as one. */
 function shared<T>(work: () => Promise<T>): () => Promise<T> {

@@ -1,6 +1,10 @@
+import type { ReplayState } from '../dead-letters/replay-desk.ts'
+import type { Member } from '../fleet/member.ts'
 import type { LevelState } from '../job/permit.ts'
-import type { Reason } from '../job/reason.ts'
+import type { Reason, ReasonKind } from '../job/reason.ts'
 import type { TableName } from '../job/row.ts'
+import type { CredentialState } from '../pipeline/credentials.ts'
+import type { History, HistoryPoint, HistoryReport } from './history.ts'
 
 /** What the admin server asks of the daemon. Both must be cheap: readiness is asked every few seconds, the status every second. */
 export interface StatusSource {
@@ -10,6 +14,15 @@ export interface StatusSource {
   status(): Promise<Status> | Status
   /** The bytes of one of `pictures.newest`, for the console's strip. Without it the strip stays away. */
   picture?(key: string): Promise<Buffer | null>
+  /** The last quarter of an hour, for the console's chart. */
+  history?: Pick<History, 'report' | 'last'>
+}
+
+/** A part that the daemon writes to. */
+export interface ServiceStatus {
+  readonly service: string
+  /** What it means that it is away; null while it takes what we give it. */
+  readonly away: string | null
 }
 
 export interface Readiness {
@@ -36,9 +49,14 @@ export interface Status {
     /** Attempts put off, in place or to a retry topic. */
     readonly retried: number
     readonly finished: { readonly done: number; readonly skipped: number; readonly dead: number }
-    /** Newest first, at most some dozens. */
+    /** Newest first, a few of each reason. */
     readonly recentFailures: readonly RecentFailure[]
+    /** How often each reason has come up since the start; those that never did are left out. */
+    readonly reasons: readonly ReasonCount[]
   }
+  /** What stands between jobs and each platform, beyond its limits. */
+  readonly platforms: readonly PlatformStatus[]
+  readonly services: readonly ServiceStatus[]
   /** Jobs that wait for their platform, in memory and put aside. */
   readonly parking: readonly PlatformParking[]
   /** By platform, then endpoint. */
@@ -58,9 +76,31 @@ export interface Status {
     readonly buffered: number
   }
   readonly partitions: readonly PartitionStatus[]
+  /** Offsets committed. */
+  readonly committed: number
+  /** The last sending back of dead letters that was asked for here; null while there was none. */
+  readonly replay: ReplayState | null
+  /** The daemons that share our Redis, this one among them. Empty without Redis, and while it is away. */
+  readonly fleet: readonly Member[]
   /** Delay of the event loop, see telemetry/event-loop. */
   readonly loop: { readonly p50Ms: number; readonly p99Ms: number }
   readonly memory: { readonly rssBytes: number; readonly heapUsedBytes: number }
+}
+
+/** What a console is told every second. */
+export interface ConsoleEvent extends Status {
+  readonly ready: Readiness
+  /** Whether there is an admin token, so that who has it may change something. */
+  readonly canChange: boolean
+  /** The newest place of the chart. */
+  readonly point: HistoryPoint | null
+}
+
+/** What a console is told once, when it connects. */
+export interface ConsoleGreeting {
+  readonly history: HistoryReport | null
+  /** What each reason means and what to do about it. */
+  readonly reasons: Readonly<Record<string, { readonly what: string; readonly act: string }>>
 }
 
 export interface PlatformParking {
@@ -86,6 +126,33 @@ export interface RecentFailure {
   readonly reason: Reason
   readonly platform: string
   readonly message: string
+  /** `dead`: given up. `retry`: it comes again. */
+  readonly outcome: 'dead' | 'retry'
+  /** As the producer wrote it: never to be taken for markup. Empty for a record that is no job. */
+  readonly jobId: string
+  readonly creatorId: string
+}
+
+export interface ReasonCount {
+  readonly reason: Reason
+  readonly kind: ReasonKind
+  readonly dead: number
+  readonly retried: number
+}
+
+export interface PlatformStatus {
+  readonly platform: string
+  /** Why nothing is asked of it; null while it is. */
+  readonly pausedBecause: string | null
+  /** Whether it may be resumed: without credentials there is nothing to go on with. */
+  readonly hasCredentials: boolean
+  readonly credentials: readonly CredentialState[]
+  /** Requests on their way. */
+  readonly fetching: number
+  /** Its origin fails so often that it is only probed now and then. */
+  readonly breakerOpen: boolean
+  /** Calls that it refused although we held a permit. */
+  readonly rejections: number
 }
 
 export interface PartitionStatus {

@@ -96,6 +96,11 @@ export class Intake {
     return this.#room.handed
   }
 
+  /** The partitions that are assigned here. */
+  get partitions(): readonly (Partition & { readonly paused: boolean })[] {
+    return [...this.#partitions.values()].map(({ partition, paused }) => ({ ...partition, paused }))
+  }
+
   /** Why nothing is taken in at the moment; empty when nothing holds it. */
   get holds(): readonly string[] {
     return [...this.#holds]

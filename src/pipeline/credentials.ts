@@ -26,6 +26,17 @@ export interface CredentialsPorts {
   readonly log: Log
 }
 
+export interface CredentialState {
+  readonly name: string
+  /** The platform's last word about it was a refusal. */
+  readonly refused: boolean
+  /** Not used meanwhile, since there are others; tried again in `againInS` seconds. */
+  readonly aside: boolean
+  readonly againInS: number
+  /** Its own limits, or the platform's word about it, hold it back for so many seconds. */
+  readonly heldBackForS: number
+}
+
 interface Entry {
   readonly credential: Credential
   readonly authoriser: Authoriser
@@ -103,6 +114,18 @@ export class Credentials implements CredentialChoice {
   /** Names of those that the platform refuses. */
   get refused(): readonly string[] {
     return this.#entries.filter(({ isRefused }) => isRefused).map(({ credential }) => credential.name)
+  }
+
+  /** What the console shows of each: names and standing, never a value. */
+  get states(): readonly CredentialState[] {
+    const nowMs = performance.now()
+    return this.#entries.map(({ credential, isRefused, isAside, againAtMs, heldBackUntilMs }) => ({
+      name: credential.name,
+      refused: isRefused,
+      aside: isAside,
+      againInS: isAside ? Math.max(0, Math.round((againAtMs - nowMs) / 1000)) : 0,
+      heldBackForS: Math.max(0, Math.round((heldBackUntilMs - nowMs) / 1000)),
+    }))
   }
 
   /**

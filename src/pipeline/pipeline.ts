@@ -11,9 +11,10 @@ import type { Traces } from '../telemetry/traces.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
 import type { Errand } from './errand.ts'
+import { type FailedJob, FailureBook } from './failure-book.ts'
 import { ABANDONED, IN_THE_WAY, runJob } from './job-run.ts'
 import type { Parking } from './parking.ts'
-import type { PermitDesk } from './permit-desk.ts'
+import type { PlatformSwitch } from './platform-switch.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -22,7 +23,7 @@ export interface PipelineParts {
   readonly completion: Completion
   readonly marks: Marks
   readonly parking: Parking
-  readonly desk: PermitDesk
+  readonly pauses: Pick<PlatformSwitch, 'pause'>
   readonly breaker: DeadBreaker
   readonly retry: RetryPolicy
   readonly metrics: Metrics
@@ -35,15 +36,6 @@ export interface PipelineParts {
   readonly traces?: Traces | undefined
 }
 
-/** A job that ended, as the admin page lists it. */
-export interface EndedJob {
-  readonly at: string
-  readonly platform: string
-  readonly reason: string
-  readonly message: string
-}
-
-const RECENT_MAX = 20
 const AGAIN_MS = { first: 1_000, most: 60_000 }
 
 /**
@@ -56,7 +48,7 @@ export class Pipeline {
   readonly #end = new AbortController()
   /** For each partition's assignment its signal joined with ours: jobs share them, none has a listener of its own. */
   readonly #signals = new WeakMap<AbortSignal, Signals>()
-  readonly #recentFailures: EndedJob[] = []
+  readonly #failures = new FailureBook()
   #inFlight = 0
   #consumed = 0
   readonly #finished: Record<Ended['status'], number> = { done: 0, skipped: 0, dead: 0, retry: 0 }
@@ -115,8 +107,9 @@ export class Pipeline {
     return { consumed: this.#consumed, finished: this.#finished }
   }
 
-  get recentFailures(): readonly EndedJob[] {
-    return this.#recentFailures
+  /** The newest of each reason, newest first. */
+  get recentFailures(): readonly FailedJob[] {
+    return this.#failures.newest
   }
 
   async #run(delivery: Delivery, signals: Signals): Promise<void> {
@@ -230,7 +223,7 @@ export class Pipeline {
   }
 
   #ended(ending: Ending, ended: Ended, outcome: Outcome): void {
-    const { metrics, breaker, desk, log, logJobs } = this.#parts
+    const { metrics, breaker, pauses, log, logJobs } = this.#parts
     const { job, labels, startedAtMs, trace } = ending
     const { platform } = labels
     const nowMs = Date.now()
@@ -248,16 +241,21 @@ export class Pipeline {
       }
       const deadFor = ended.status === 'dead' && ended.reason !== 'fresh' ? ended.reason : null
       if (breaker.count(platform, deadFor) && platform !== 'unknown') {
-        metrics.platform_paused.set({ platform }, 1)
-        desk.pause(platform, `most of its jobs die, the last for ${deadFor}`)
+        pauses.pause(platform, `most of its jobs die, the last for ${deadFor}`)
         log.error({ platform, reason: deadFor, message }, 'most jobs of a platform die: it is paused')
       }
     }
     const failed = ended.status === 'dead' || ended.status === 'retry'
     if (failed) {
-      const reason = ended.reason ?? ''
-      this.#recentFailures.unshift({ at: new Date(nowMs).toISOString(), platform, reason, message })
-      this.#recentFailures.length = Math.min(this.#recentFailures.length, RECENT_MAX)
+      this.#failures.note({
+        at: new Date(nowMs).toISOString(),
+        platform,
+        reason: ended.reason ?? '',
+        message,
+        outcome: ended.status === 'dead' ? 'dead' : 'retry',
+        jobId: job?.id ?? '',
+        creatorId: job?.creatorId ?? '',
+      })
     }
     if (logJobs === 'all' || (logJobs === 'failures' && failed)) {
       const { topic, partition, offset } = ending.delivery.record

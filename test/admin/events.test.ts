@@ -16,7 +16,7 @@ async function read(url: string, count: number, each: () => void = () => undefin
     const parts = text.split('\n\n')
     text = parts.pop()!
     for (const part of parts) {
-      if (part.startsWith('retry:')) continue
+      if (/^(retry|event: hello)/.test(part)) continue
       events.push(part)
       each()
     }

@@ -230,7 +230,7 @@ class Bench {
         { holdTopic: () => {}, releaseTopic: () => {}, backlog: () => 0 },
         log,
       ),
-      desk: this.desk,
+      pauses: this.desk,
       breaker: new DeadBreaker({ share: 0.5, sample: options.deadSample ?? 100 }),
       retry,
       metrics: this.metrics,
