@@ -80,6 +80,13 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       exitCode = await demo(options, terminal)
     })
 
+  withConfig(root.command('api'))
+    .description('serve the analytics API; with embedded parts set api.enabled and use `run`')
+    .action(async (options: WithConfig) => {
+      const { api } = await import('./api.ts')
+      exitCode = await api(configOf(options), terminal)
+    })
+
   withConfig(root.command('check'))
     .description('check the configuration, and whether each part answers')
     .addOption(new Option('--json', 'print JSON'))
