@@ -1,5 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
+import { apiDocument } from './api-document.ts'
+import { clientTypes } from './api-types.ts'
 import { configSchema } from '../src/config/schema.ts'
 import { jobSchema } from '../src/job/job.ts'
 import { resultSchema } from '../src/job/outcome.ts'
@@ -26,6 +28,7 @@ function schemaOf(schema: z.ZodType): Schema {
   const { $schema, $defs, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   return { $schema, ...(rest.$ref === undefined ? rest : Object.values($defs ?? {})[0]) } as Schema
 }
+const API_DOCUMENT = await apiDocument()
 const CONFIG_SCHEMA = schemaOf(configSchema)
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`
 const GENERATED =
@@ -41,6 +44,8 @@ export function docFiles(): { readonly file: URL; readonly text: string }[] {
     { file: new URL('schemas/job.schema.json', root), text: json(schemaOf(jobSchema)) },
     { file: new URL('schemas/result.schema.json', root), text: json(schemaOf(resultSchema)) },
     { file: new URL('schemas/asyncapi.json', root), text: json(asyncApi()) },
+    { file: new URL('schemas/openapi.json', root), text: json(API_DOCUMENT) },
+    { file: new URL('examples/api-client/api-types.ts', root), text: clientTypes(API_DOCUMENT) },
   ]
 }
 

@@ -9,6 +9,7 @@ export const SERVICE_VARIABLES = {
   prometheus: 'MILLRACE_TEST_PROMETHEUS_BINARY',
   promtool: 'MILLRACE_TEST_PROMTOOL',
   kcat: 'MILLRACE_TEST_KCAT',
+  chromium: 'MILLRACE_TEST_CHROMIUM',
 } as const
 
 export type ServiceName = keyof typeof SERVICE_VARIABLES

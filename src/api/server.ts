@@ -121,6 +121,8 @@ export class ApiServer {
       },
     })
     app.server.maxConnections = CONNECTIONS_MAX
+    // JSON is all that is taken.
+    app.removeContentTypeParser('text/plain')
     app.setValidatorCompiler(validatorCompiler)
     // Replies are what their queries made; that they are what their schemas say, the tests see to.
     app.setSerializerCompiler(() => (data) => JSON.stringify(data))

@@ -130,12 +130,16 @@ export function openApi(config: Config, parts: ApiParts): Api {
     },
   )
   const stack = new AsyncDisposableStack()
+  let told = Promise.resolve()
   return {
     get url() {
       return server.url
     },
     onResult: (result) => {
-      onResult(result).catch((error: unknown) => log.warn({ err: error }, 'a result could not be told of'))
+      // One after the other: listeners are told in the order in which jobs ended.
+      told = told
+        .then(() => onResult(result))
+        .catch((error: unknown) => log.warn({ err: error }, 'a result could not be told of'))
     },
     start: async () => {
       stack.defer(() => events.stop())

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { SERVICE_VARIABLES, type ServiceName } from '../need.ts'
+import { findChromium } from './chromium.ts'
 import { startClickhouse } from './clickhouse.ts'
 import { isProgram } from './command.ts'
 import { type Found, ServiceMissing } from './found.ts'
@@ -34,6 +35,7 @@ const TOOLS: Partial<Record<ServiceName, () => Promise<Found>>> = {
   prometheus: findPrometheus,
   promtool: findPromtool,
   kcat: findKcat,
+  chromium: findChromium,
 }
 
 export const SERVICE_NAMES = Object.keys(SERVICE_VARIABLES) as ServiceName[]
