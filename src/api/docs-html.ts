@@ -59,7 +59,7 @@ export function docsHtml(document: Document): string {
   )
   const { title, version, description } = document.info
   return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${text(title)}</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${text(title)}</title><link rel="icon" href="data:,">
 <style>${STYLE}</style>
 <h1>${text(title)} <span class="soft">${text(version)}</span></h1>
 <p>${text(description ?? '')} The document behind this page: <a href="/openapi.json">/openapi.json</a>.</p>

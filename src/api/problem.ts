@@ -8,7 +8,6 @@ export const PROBLEMS = {
   forbidden: { status: 403, title: 'The role does not allow this' },
   not_found: { status: 404, title: 'There is no such thing' },
   method_not_allowed: { status: 405, title: 'The route does not take this method' },
-  not_acceptable: { status: 406, title: 'None of the accepted formats can be had' },
   idempotency_in_progress: { status: 409, title: 'A request with this Idempotency-Key is under way' },
   too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The body is not JSON' },

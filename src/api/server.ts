@@ -89,7 +89,10 @@ export class ApiServer {
     this.#app = undefined
     this.#url = undefined
     this.#streams?.endAll()
-    const forced = setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS)
+    const forced = setTimeout(() => {
+      app.server.closeAllConnections()
+      for (const socket of app.websocketServer.clients) socket.terminate()
+    }, STOP_GRACE_MS)
     await app.close()
     clearTimeout(forced)
   }
@@ -250,6 +253,8 @@ export class ApiServer {
       reply.raw.destroy()
       return undefined
     }
+    // A refused upgrade: its socket is no longer the HTTP server's, which would wait for it for ever when it closes.
+    if (request.headers.upgrade !== undefined) reply.raw.once('finish', () => request.raw.socket.destroySoon())
     const problem = problemOf(error)
     if (problem.status >= 500)
       log.error({ err: problem.cause ?? error, request_id: request.id }, `the API: ${problem.message}`)
