@@ -34,12 +34,16 @@ await using stack = new AsyncDisposableStack()
 stack.defer(() => rm(folder, { recursive: true, force: true }))
 const server = await startClickhouse()
 stack.defer(() => server.stop())
-const engine = new ClickHouseEngine({ url: server.address, database: `bench_${randomUUID().replaceAll('-', '')}` })
+const engine = new ClickHouseEngine({
+  url: server.address,
+  database: `bench_${randomUUID().replaceAll('-', '')}`,
+})
 stack.defer(() => engine.close())
 await engine.open()
 await migrate(engine)
 
-const who = "['instagram', 'youtube', 'tiktok'][n % 3 + 1] AS platform, concat('creator', toString(n)) AS creator_id"
+const who =
+  "['instagram', 'youtube', 'tiktok'][n % 3 + 1] AS platform, concat('creator', toString(n)) AS creator_id"
 const metric = "['followers', 'following', 'posts', 'likes', 'engagement_rate'][m + 1] AS metric"
 for (let day = 0; day < DAYS; day++) {
   await execute(

@@ -15,7 +15,9 @@ interface Operation {
     readonly schema: Schema
   }[]
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> }
-  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { readonly schema: Schema }>> }>>
+  readonly responses: Readonly<
+    Record<string, { readonly content?: Readonly<Record<string, { readonly schema: Schema }>> }>
+  >
 }
 
 interface Schema {
@@ -36,7 +38,9 @@ interface Schema {
  * takes and what it answers with.
  */
 export function clientTypes({ paths, components }: Document): string {
-  const schemas = Object.entries(components.schemas).map(([name, schema]) => `export type ${name} = ${typeOf(schema, 0)}\n`)
+  const schemas = Object.entries(components.schemas).map(
+    ([name, schema]) => `export type ${name} = ${typeOf(schema, 0)}\n`,
+  )
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => method !== 'head')
@@ -67,9 +71,15 @@ function operationText(method: string, path: string, operation: Operation): stri
   const group = (where: string) => {
     const some = parameters.filter((one) => one.in === where)
     const properties = Object.fromEntries(
-      some.map(({ name, description, schema }) => [name, { ...schema, ...(description === undefined ? {} : { description }) }]),
+      some.map(({ name, description, schema }) => [
+        name,
+        { ...schema, ...(description === undefined ? {} : { description }) },
+      ]),
     )
-    return typeOf({ type: 'object', properties, required: some.filter((one) => one.required).map((one) => one.name) }, 2)
+    return typeOf(
+      { type: 'object', properties, required: some.filter((one) => one.required).map((one) => one.name) },
+      2,
+    )
   }
   const body = Object.values(operation.requestBody?.content ?? {})[0]?.schema
   const good = Object.entries(operation.responses).find(([status]) => status.startsWith('2'))?.[1]
@@ -86,27 +96,45 @@ function operationText(method: string, path: string, operation: Operation): stri
 }
 
 function typeOf(schema: Schema, depth: number): string {
-  const { $ref, type, enum: values, const: only, anyOf, items, properties, required = [], additionalProperties } = schema
+  const {
+    $ref,
+    type,
+    enum: values,
+    const: only,
+    anyOf,
+    items,
+    properties,
+    required = [],
+    additionalProperties,
+  } = schema
   if ($ref !== undefined) return $ref.split('/').at(-1) ?? 'unknown'
   if (values !== undefined) return values.map((value) => literal(value)).join(' | ')
   if (only !== undefined) return literal(only)
   if (anyOf !== undefined) return anyOf.map((one) => typeOf(one, depth)).join(' | ')
-  if (Array.isArray(type)) return type.map((one: string) => typeOf({ ...schema, type: one }, depth)).join(' | ')
+  if (Array.isArray(type))
+    return type.map((one: string) => typeOf({ ...schema, type: one }, depth)).join(' | ')
   if (type === 'array') return `readonly (${typeOf(items ?? {}, depth)})[]`
   if (type === 'object' || properties !== undefined) {
     const entries = Object.entries(properties ?? {})
     if (entries.length === 0) {
-      if (typeof additionalProperties === 'object') return `Readonly<Record<string, ${typeOf(additionalProperties, depth)}>>`
+      if (typeof additionalProperties === 'object')
+        return `Readonly<Record<string, ${typeOf(additionalProperties, depth)}>>`
       return 'Readonly<Record<string, never>>'
     }
     const pad = '  '.repeat(depth + 1)
     const lines = entries.flatMap(([name, property]) => [
-      ...(property.description === undefined ? [] : [`${pad}/** ${property.description.replaceAll('*/', '')} */`]),
+      ...(property.description === undefined
+        ? []
+        : [`${pad}/** ${property.description.replaceAll('*/', '')} */`]),
       `${pad}readonly ${/^\w+$/.test(name) ? name : literal(name)}${required.includes(name) ? '' : '?'}: ${typeOf(property, depth + 1)}`,
     ])
     return `{\n${lines.join('\n')}\n${'  '.repeat(depth)}}`
   }
-  return { integer: 'number', number: 'number', string: 'string', boolean: 'boolean', null: 'null' }[String(type)] ?? 'unknown'
+  return (
+    { integer: 'number', number: 'number', string: 'string', boolean: 'boolean', null: 'null' }[
+      String(type)
+    ] ?? 'unknown'
+  )
 }
 
 function literal(value: unknown): string {

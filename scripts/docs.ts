@@ -1,13 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
-import { apiDocument } from './api-document.ts'
-import { clientTypes } from './api-types.ts'
 import { configSchema } from '../src/config/schema.ts'
 import { jobSchema } from '../src/job/job.ts'
 import { resultSchema } from '../src/job/outcome.ts'
 import { REASONS, type ReasonKind } from '../src/job/reason.ts'
 import { CATALOGUE, type MetricDefinition } from '../src/telemetry/catalogue.ts'
 import { METRIC_PREFIX } from '../src/telemetry/metrics.ts'
+import { apiDocument } from './api-document.ts'
+import { clientTypes } from './api-types.ts'
 
 const root = new URL('../', import.meta.url)
 

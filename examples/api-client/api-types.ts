@@ -19,7 +19,7 @@ export type Problem = {
   readonly title: string
   readonly status: number
   /** Stable: branch on it. */
-  readonly code: 'invalid_request' | 'cursor_invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'method_not_allowed' | 'not_acceptable' | 'idempotency_in_progress' | 'too_large' | 'unsupported_media_type' | 'misdirected' | 'idempotency_mismatch' | 'job_refused' | 'rate_limited' | 'too_many_queries' | 'internal' | 'unavailable' | 'query_timeout'
+  readonly code: 'invalid_request' | 'cursor_invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'method_not_allowed' | 'idempotency_in_progress' | 'too_large' | 'unsupported_media_type' | 'misdirected' | 'idempotency_mismatch' | 'job_refused' | 'rate_limited' | 'too_many_queries' | 'internal' | 'unavailable' | 'query_timeout'
   /** What was found and what was expected, in a sentence. */
   readonly detail: string
   /** The id of the request, as in `x-request-id`. */

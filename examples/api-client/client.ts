@@ -3,7 +3,9 @@ import { type Operations, PLACES, type Problem } from './api-types.ts'
 /** What an operation takes: only what it has. */
 type Asked<O extends keyof Operations> = (Record<string, never> extends Operations[O]['path']
   ? { path?: never }
-  : { path: Operations[O]['path'] }) & { query?: Operations[O]['query'] } & (Operations[O]['body'] extends undefined
+  : { path: Operations[O]['path'] }) & {
+  query?: Operations[O]['query']
+} & (Operations[O]['body'] extends undefined
     ? { body?: never }
     : { body: Operations[O]['body']; idempotencyKey?: string })
 

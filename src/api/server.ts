@@ -254,7 +254,8 @@ export class ApiServer {
       return undefined
     }
     // A refused upgrade: its socket is no longer the HTTP server's, which would wait for it for ever when it closes.
-    if (request.headers.upgrade !== undefined) reply.raw.once('finish', () => request.raw.socket.destroySoon())
+    if (request.headers.upgrade !== undefined)
+      reply.raw.once('finish', () => request.raw.socket.destroySoon())
     const problem = problemOf(error)
     if (problem.status >= 500)
       log.error({ err: problem.cause ?? error, request_id: request.id }, `the API: ${problem.message}`)

@@ -117,7 +117,9 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     }),
   )
   if (terminal.stdout.isTTY === true) {
-    say(`\n  The admin page stays at ${daemon.adminUrl}, the API at ${daemon.apiUrl}, until you press Ctrl-C.`)
+    say(
+      `\n  The admin page stays at ${daemon.adminUrl}, the API at ${daemon.apiUrl}, until you press Ctrl-C.`,
+    )
     await aborted(terminal.stopping)
   }
   await stop()

@@ -75,7 +75,11 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       './millrace-demo',
     )
     .option('--port <n>', 'port of the admin page; 0 takes any', whole(0, 65535), 9464)
-    .option('--api-port <n>', 'port of the analytics API (default: 9480, or any with --port 0)', whole(0, 65535))
+    .option(
+      '--api-port <n>',
+      'port of the analytics API (default: 9480, or any with --port 0)',
+      whole(0, 65535),
+    )
     .action(async (options: { creators: number; folder: string; port: number; apiPort?: number }) => {
       const { demo } = await import('./demo.ts')
       exitCode = await demo(options, terminal)

@@ -23,13 +23,23 @@ const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('ba
 /** A good token's claims, with some of them replaced; undefined leaves one out. */
 function claims(changes: Record<string, unknown> = {}): JWTPayload {
   const nowS = Math.floor(Date.now() / 1000)
-  const all = { iss: ISSUER, aud: AUDIENCE, sub: 'ann', role: 'viewer', iat: nowS, exp: nowS + 600, ...changes }
+  const all = {
+    iss: ISSUER,
+    aud: AUDIENCE,
+    sub: 'ann',
+    role: 'viewer',
+    iat: nowS,
+    exp: nowS + 600,
+    ...changes,
+  }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
 function hs256(payload: unknown, options: { header?: object; secret?: string | Buffer } = {}): string {
   const text = `${part({ alg: 'HS256', typ: 'JWT', ...options.header })}.${part(payload)}`
-  return `${text}.${createHmac('sha256', options.secret ?? SECRET).update(text).digest('base64url')}`
+  return `${text}.${createHmac('sha256', options.secret ?? SECRET)
+    .update(text)
+    .digest('base64url')}`
 }
 
 async function keySet(t: TestContext) {
@@ -38,7 +48,10 @@ async function keySet(t: TestContext) {
   const ec = await generateKeyPair('ES256')
   const ed = await generateKeyPair('EdDSA')
   const keys = await Promise.all(
-    Object.entries({ rsa, ec, ed }).map(async ([kid, { publicKey }]) => ({ ...(await exportJWK(publicKey)), kid })),
+    Object.entries({ rsa, ec, ed }).map(async ([kid, { publicKey }]) => ({
+      ...(await exportJWK(publicKey)),
+      kid,
+    })),
   )
   const server = createServer((_request, response) => {
     response.setHeader('content-type', 'application/json')
@@ -62,7 +75,10 @@ describe('who asks', () => {
   test('is known by a token of the secret, and by none of 30 that are forged, expired, confused or stripped', async () => {
     const gate = new Gate({ jwt: new JwtVerifier({ secret: SECRET, ...CLAIMS }) })
     const good = hs256(claims())
-    assert.deepEqual(await gate.admit({ authorization: `Bearer ${good}` }, ''), { name: 'jwt:ann', role: 'viewer' })
+    assert.deepEqual(await gate.admit({ authorization: `Bearer ${good}` }, ''), {
+      name: 'jwt:ann',
+      role: 'viewer',
+    })
     const [head = '', body = '', mac = ''] = good.split('.')
     const nowS = Math.floor(Date.now() / 1000)
     const rsa = await generateKeyPair('RS256')
@@ -77,7 +93,9 @@ describe('who asks', () => {
       'alg None with our signature': hs256(claims(), { header: { alg: 'None' } }),
       'alg NONE, no signature': `${part({ alg: 'NONE' })}.${body}.`,
       'no alg': hs256(claims(), { header: { alg: undefined } }),
-      'alg HS512': await new SignJWT(claims()).setProtectedHeader({ alg: 'HS512' }).sign(bytes(SECRET.padEnd(64))),
+      'alg HS512': await new SignJWT(claims())
+        .setProtectedHeader({ alg: 'HS512' })
+        .sign(bytes(SECRET.padEnd(64))),
       'alg HS384 named, HS256 made': hs256(claims(), { header: { alg: 'HS384' } }),
       'alg RS256 named': hs256(claims(), { header: { alg: 'RS256' } }),
       'signed with a key of its own': await new SignJWT(claims())
@@ -109,7 +127,8 @@ describe('who asks', () => {
       'ten thousand letters': `${head}.${'A'.repeat(10_000)}.${mac}`,
     }
     assert.ok(Object.keys(zoo).length >= 30)
-    for (const [what, token] of Object.entries(zoo)) await refused(gate, { authorization: `Bearer ${token}` }, what)
+    for (const [what, token] of Object.entries(zoo))
+      await refused(gate, { authorization: `Bearer ${token}` }, what)
     await refused(gate, {}, 'nothing')
     await refused(gate, { authorization: `Basic ${good}` }, 'another scheme')
     await refused(gate, { authorization: good }, 'without its scheme')
@@ -126,7 +145,10 @@ describe('who asks', () => {
       await signed('ES256', 'ec', ec.privateKey),
       await signed('EdDSA', 'ed', ed.privateKey),
     ])
-      assert.deepEqual(await gate.admit({ authorization: `Bearer ${token}` }, ''), { name: 'jwt:ann', role: 'operator' })
+      assert.deepEqual(await gate.admit({ authorization: `Bearer ${token}` }, ''), {
+        name: 'jwt:ann',
+        role: 'operator',
+      })
     const pem = await exportSPKI(rsa.publicKey)
     const jwk = JSON.stringify(await exportJWK(rsa.publicKey))
     const zoo: Record<string, string> = {
@@ -143,7 +165,8 @@ describe('who asks', () => {
       none: new UnsecuredJWT(claims()).encode(),
       'a path as a name': hs256(claims(), { header: { kid: '../../dev/null' }, secret: '' }),
     }
-    for (const [what, token] of Object.entries(zoo)) await refused(gate, { authorization: `Bearer ${token}` }, what)
+    for (const [what, token] of Object.entries(zoo))
+      await refused(gate, { authorization: `Bearer ${token}` }, what)
   })
 
   test('says so when the keys cannot be fetched', async () => {

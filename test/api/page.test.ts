@@ -42,10 +42,10 @@ describe('the page', () => {
     await page.locator('#list .row').nth(14).waitFor()
     await page.locator('#more').click()
     await page.locator('#list .row').nth(19).waitFor()
-    assert.equal(await page.locator('#totals').innerText(), '20 creators')
-    assert.match(await page.locator('#rising').innerText(), /Creator 19/)
-    assert.match(await page.locator('#falling').innerText(), /Creator 0/)
-    assert.match(await page.locator('#cover').innerText(), /instagram/)
+    assert.equal(await page.locator('#totals').textContent(), '20 creators')
+    assert.match((await page.locator('#rising').textContent()) ?? '', /Creator 19/)
+    assert.match((await page.locator('#falling').textContent()) ?? '', /Creator 0/)
+    assert.match((await page.locator('#cover').textContent()) ?? '', /instagram/)
 
     await page.locator('#q').fill('creator 12')
     await page.locator('#list .row').nth(1).waitFor({ state: 'detached' })
@@ -53,11 +53,16 @@ describe('the page', () => {
     await page.locator('#chart path').waitFor()
     // Day 2 has no number: the line is broken there, not drawn through.
     assert.match((await page.locator('#chart path').getAttribute('d')) ?? '', /^M[^M]+L[^M]+M[^M]+L[^M]+$/)
-    assert.match((await page.locator('#chart').getAttribute('aria-label')) ?? '', /followers from 22,000 to 22,280/)
+    assert.match(
+      (await page.locator('#chart').getAttribute('aria-label')) ?? '',
+      /followers from 22,000 to 22,280/,
+    )
 
     // Its next snapshot comes by itself.
     await page.locator('#live', { hasText: /^live/ }).waitFor()
-    await write([{ creatorId: 'c12', tsMs: START_MS + 5 * DAY_MS, followers: 44_000, facts: { name: 'Creator 12' } }])
+    await write([
+      { creatorId: 'c12', tsMs: START_MS + 5 * DAY_MS, followers: 44_000, facts: { name: 'Creator 12' } },
+    ])
     onResult(resultOf({ creator_id: 'c12' }))
     await page.locator('#facts', { hasText: '44K' }).waitFor()
 
@@ -80,7 +85,7 @@ describe('the page', () => {
 
     await page.goto(`${url}/docs`)
     assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
-    assert.match(await page.locator('body').innerText(), /GET \/v1\/creators/)
+    assert.match((await page.locator('body').textContent()) ?? '', /GET \/v1\/creators/)
     assert.deepEqual([trouble, foreign], [[], []])
   })
 })

@@ -25,12 +25,23 @@ function counted(engine: Engine): { readonly engine: Engine; readonly asked: () 
     },
   })
   const { name, database, write } = engine
-  const same = { name, database, write, read, open: () => engine.open(), ping: () => engine.ping(), close: async () => {} }
+  const same = {
+    name,
+    database,
+    write,
+    read,
+    open: () => engine.open(),
+    ping: () => engine.ping(),
+    close: async () => {},
+  }
   return { engine: same, asked: () => asked }
 }
 
 const snapshots = (count: number) =>
-  Array.from({ length: count }, (_, n) => ({ creatorId: `c${String(n).padStart(4, '0')}`, followers: 10_000 - n * 10 }))
+  Array.from({ length: count }, (_, n) => ({
+    creatorId: `c${String(n).padStart(4, '0')}`,
+    followers: 10_000 - n * 10,
+  }))
 
 describe('what must hold', () => {
   test('of the API over one database', async (t) => {
@@ -40,39 +51,44 @@ describe('what must hold', () => {
     const { engine, write } = await openFilled(t, clickhouse, snapshots(100))
     const shared = { redis: { url: redis, key_prefix: `test-${randomUUID()}` } }
 
-    await t.test('100 identical cold requests are one query, and a scrape makes the answer new everywhere', async (t) => {
-      const one = counted(engine)
-      const two = counted(engine)
-      const first = await startApi(t, one.engine, shared)
-      const second = await startApi(t, two.engine, shared)
-      const path = '/v1/creators/instagram/c0001'
-      const replies = await Promise.all(Array.from({ length: 100 }, () => first.get(path)))
-      const bodies = new Set(await Promise.all(replies.map((reply) => reply.text())))
-      assert.deepEqual([replies.filter(({ status }) => status === 200).length, bodies.size], [100, 1])
-      // A creator is three questions: facts and pictures, then the numbers.
-      assert.equal(one.asked(), 3)
-      const list = await Promise.all(Array.from({ length: 100 }, () => first.get('/v1/creators?fields=followers')))
-      for (const reply of list) assert.equal(reply.status, 200, await reply.text())
-      assert.equal(one.asked(), 4)
-      t.diagnostic('200 requests, 2 cold routes: 4 questions to the database')
+    await t.test(
+      '100 identical cold requests are one query, and a scrape makes the answer new everywhere',
+      async (t) => {
+        const one = counted(engine)
+        const two = counted(engine)
+        const first = await startApi(t, one.engine, shared)
+        const second = await startApi(t, two.engine, shared)
+        const path = '/v1/creators/instagram/c0001'
+        const replies = await Promise.all(Array.from({ length: 100 }, () => first.get(path)))
+        const bodies = new Set(await Promise.all(replies.map((reply) => reply.text())))
+        assert.deepEqual([replies.filter(({ status }) => status === 200).length, bodies.size], [100, 1])
+        // A creator is three questions: facts and pictures, then the numbers.
+        assert.equal(one.asked(), 3)
+        const list = await Promise.all(
+          Array.from({ length: 100 }, () => first.get('/v1/creators?fields=followers')),
+        )
+        for (const reply of list) assert.equal(reply.status, 200, await reply.text())
+        assert.equal(one.asked(), 4)
+        t.diagnostic('200 requests, 2 cold routes: 4 questions to the database')
 
-      await until(async () => {
-        const reply = await second.get(path)
-        await reply.text()
-        return reply.headers.get('x-cache') === 'hit'
-      }, 'the other process has the answer from Redis')
-      const before = two.asked()
-      assert.ok(before === 0 || before === 3)
-
-      await write([{ creatorId: 'c0001', followers: 77, tsMs: START_MS + DAY_MS }])
-      first.onResult(resultOf({ creator_id: '@C0001' }))
-      for (const api of [first, second]) {
         await until(async () => {
-          const { numbers } = await api.json<{ numbers: { followers: number } }>(path)
-          return numbers.followers === 77
-        }, 'the number of the new snapshot')
-      }
-    })
+          const reply = await second.get(path)
+          await reply.text()
+          return reply.headers.get('x-cache') === 'hit'
+        }, 'the other process has the answer from Redis')
+        const before = two.asked()
+        assert.ok(before === 0 || before === 3)
+
+        await write([{ creatorId: 'c0001', followers: 77, tsMs: START_MS + DAY_MS }])
+        first.onResult(resultOf({ creator_id: '@C0001' }))
+        for (const api of [first, second]) {
+          await until(async () => {
+            const { numbers } = await api.json<{ numbers: { followers: number } }>(path)
+            return numbers.followers === 77
+          }, 'the number of the new snapshot')
+        }
+      },
+    )
 
     await t.test('pages skip and repeat nobody while rows arrive', async (t) => {
       const { json } = await startApi(t, engine)
@@ -92,7 +108,10 @@ describe('what must hold', () => {
         const nowMs = Date.now()
         const again = snapshots(100).filter((_, n) => n % 10 === pages)
         await write([
-          ...Array.from({ length: 5 }, (_, n) => ({ creatorId: `new${pages}-${n}`, followers: 9_000 + pages * 97 + n })),
+          ...Array.from({ length: 5 }, (_, n) => ({
+            creatorId: `new${pages}-${n}`,
+            followers: 9_000 + pages * 97 + n,
+          })),
           ...again.map(({ creatorId, followers }) => ({
             ...{ creatorId, followers: 19_000 - followers, tsMs: nowMs, observedAtMs: nowMs },
           })),
@@ -102,7 +121,9 @@ describe('what must hold', () => {
       const old = seen.filter((id) => id.startsWith('c'))
       assert.equal(new Set(seen).size, seen.length, 'nobody twice')
       assert.deepEqual(old, expected, 'everybody once, in the order of the beginning')
-      t.diagnostic(`${pages} pages, ${seen.length} creators, ${seen.length - old.length} of them new on the way`)
+      t.diagnostic(
+        `${pages} pages, ${seen.length} creators, ${seen.length - old.length} of them new on the way`,
+      )
     })
 
     await t.test('a cursor is good for its own list alone', async (t) => {
@@ -118,7 +139,10 @@ describe('what must hold', () => {
         `cursor=${cursor.slice(0, -2)}AA`,
       ]) {
         const reply = await get(`/v1/creators?${query}`)
-        assert.deepEqual([query, reply.status, ((await reply.json()) as { code: string }).code], [query, 400, 'cursor_invalid'])
+        assert.deepEqual(
+          [query, reply.status, ((await reply.json()) as { code: string }).code],
+          [query, 400, 'cursor_invalid'],
+        )
       }
       const media = await get(`/v1/creators/instagram/c0001/media?cursor=${cursor}`)
       assert.equal(media.status, 400)
@@ -168,7 +192,10 @@ describe('what must hold', () => {
         get: (client, name) =>
           name === 'query'
             ? (asked: Parameters<typeof client.query>[0]) =>
-                client.query({ ...asked, query: 'SELECT count() FROM system.numbers SETTINGS max_execution_time = 60' })
+                client.query({
+                  ...asked,
+                  query: 'SELECT count() FROM system.numbers SETTINGS max_execution_time = 60',
+                })
             : Reflect.get(client, name),
       })
       const { url } = await startApi(t, { ...counted(engine).engine, read: endless })
@@ -224,6 +251,8 @@ describe('what must hold', () => {
     loading = false
     await Promise.all(users)
     assert.deepEqual([...codes.keys()], [200])
-    t.diagnostic(`${answered()} answers, all of them 200: ${atKill} before, ${atRestart - atKill} without Redis`)
+    t.diagnostic(
+      `${answered()} answers, all of them 200: ${atKill} before, ${atRestart - atKill} without Redis`,
+    )
   })
 })

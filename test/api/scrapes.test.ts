@@ -27,7 +27,10 @@ test('scrapes are asked for once for each key, by who may, and tell what became 
       headers: { 'x-api-key': KEYS.operator, 'content-type': 'application/json', ...headers },
       body: typeof body === 'string' ? body : JSON.stringify(body),
     })
-    return { reply, body: (await reply.json()) as { code?: string; jobs?: { job_id: string; href: string }[] } }
+    return {
+      reply,
+      body: (await reply.json()) as { code?: string; jobs?: { job_id: string; href: string }[] },
+    }
   }
   const state = async (href: string) =>
     (await (await get(href, { 'x-api-key': KEYS.viewer })).json()) as Record<string, unknown>
@@ -43,15 +46,26 @@ test('scrapes are asked for once for each key, by who may, and tell what became 
     const { reply, body } = await post(one)
     assert.deepEqual([reply.status, reply.headers.get('location')], [202, body.jobs?.[0]?.href])
     const [job] = published.jobs
-    assert.deepEqual([job?.platform, job?.creator_id, job?.job_id], ['instagram', 'nasa', body.jobs?.[0]?.job_id])
+    assert.deepEqual(
+      [job?.platform, job?.creator_id, job?.job_id],
+      ['instagram', 'nasa', body.jobs?.[0]?.job_id],
+    )
     const href = body.jobs?.[0]?.href ?? ''
     assert.deepEqual([(await state(href)).state, (await state(href)).finished_at], ['queued', null])
-    const finished = resultOf({ job_id: String(job?.job_id), creator_id: 'nasa', status: 'skipped', reason: 'fresh' })
+    const finished = resultOf({
+      job_id: String(job?.job_id),
+      creator_id: 'nasa',
+      status: 'skipped',
+      reason: 'fresh',
+    })
     onResult(finished)
     for (;;) {
       const found = await state(href)
       if (found.state === 'queued') continue
-      assert.deepEqual([found.state, found.reason, found.finished_at], ['skipped', 'fresh', finished.finished_at])
+      assert.deepEqual(
+        [found.state, found.reason, found.finished_at],
+        ['skipped', 'fresh', finished.finished_at],
+      )
       break
     }
     assert.equal((await state('/v1/scrapes/nothing')).code, 'not_found')
@@ -102,7 +116,8 @@ test('scrapes are asked for once for each key, by who may, and tell what became 
       ['', 'invalid_request'],
       [`{"x":"${'x'.repeat(1_100_000)}"}`, 'too_large'],
     ]
-    for (const [body, code] of wrong) assert.equal((await post(body)).body.code, code, JSON.stringify(body).slice(0, 80))
+    for (const [body, code] of wrong)
+      assert.equal((await post(body)).body.code, code, JSON.stringify(body).slice(0, 80))
     assert.equal((await post(one, { 'content-type': 'text/plain' })).body.code, 'unsupported_media_type')
     assert.equal(published.records.length, before)
   })

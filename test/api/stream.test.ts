@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, request } from 'node:http'
 import { describe, type TestContext, test } from 'node:test'
-import { MemoryLog } from '../../src/api/events/memory-log.ts'
 import { eventsOf } from '../../src/api/events/event.ts'
+import { MemoryLog } from '../../src/api/events/memory-log.ts'
 import { need } from '../need.ts'
 import { openOwnDatabase, until } from '../timeseries/support.ts'
 import { resultOf, startApi } from './support.ts'
@@ -96,8 +96,13 @@ async function tenClients(t: TestContext, urls: readonly string[], tell: (n: num
     )
   }
   const lost = clients.map(({ connections }) => connections - 1)
-  assert.ok(lost.every((times) => times >= 3), lost.join())
-  t.diagnostic(`${events} events to each of 10 clients, who lost their connections ${lost.reduce((a, b) => a + b)} times`)
+  assert.ok(
+    lost.every((times) => times >= 3),
+    lost.join(),
+  )
+  t.diagnostic(
+    `${events} events to each of 10 clients, who lost their connections ${lost.reduce((a, b) => a + b)} times`,
+  )
 }
 
 describe('the stream', () => {
@@ -112,7 +117,9 @@ describe('the stream', () => {
     await tenClients(t, [first.url, second.url], (n) => first.onResult(resultOf({ job_id: `job-${n}` })))
 
     // The same over a WebSocket, from the beginning.
-    const socket = new WebSocket(`${second.url.replace('http', 'ws')}/v1/stream?kind=snapshot&last_event_id=1-0`)
+    const socket = new WebSocket(
+      `${second.url.replace('http', 'ws')}/v1/stream?kind=snapshot&last_event_id=1-0`,
+    )
     const heard: Got[] = []
     socket.addEventListener('message', ({ data }) => heard.push(JSON.parse(String(data)) as Got))
     await until(() => heard.length >= 300, 'every snapshot')
@@ -132,7 +139,11 @@ describe('the stream', () => {
     assert.equal(((await wrong.json()) as { code: string }).code, 'invalid_request')
     const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
     const foreign = request(`${url}/v1/stream`, {
-      headers: { ...upgrade, 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', origin: 'https://evil.example' },
+      headers: {
+        ...upgrade,
+        'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+        origin: 'https://evil.example',
+      },
     })
     const status = new Promise<number | undefined>((told, failed) => {
       foreign.once('error', failed)
