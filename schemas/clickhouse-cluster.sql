@@ -465,3 +465,26 @@ HAVING day_from < day_to
 SETTINGS max_execution_time = 300, max_threads = 1, do_not_merge_across_partitions_select_final = 1;
 ALTER TABLE growth_7d_local ON CLUSTER `millrace` MODIFY REFRESH AFTER 5 MINUTE;
 INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (7, 'ee9ed63fba3682f1ff929be383066124c97efaaacc71c97673717e22f93bbff3', '0007_totals.sql');
+
+-- 0008_engagement.sql
+CREATE TABLE IF NOT EXISTS creators_engagement_local ON CLUSTER `millrace`
+(
+    platform LowCardinality(String),
+    creator_id String CODEC(ZSTD(1)),
+    rate Float64 CODEC(ZSTD(1)),
+    ord UInt64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', ord)
+ORDER BY (platform, creator_id)
+SETTINGS replicated_deduplication_window = 0;
+CREATE TABLE IF NOT EXISTS creators_engagement ON CLUSTER `millrace` AS creators_engagement_local
+ENGINE = Distributed('millrace', 'millrace', 'creators_engagement_local', cityHash64(platform, creator_id));
+CREATE MATERIALIZED VIEW IF NOT EXISTS creators_engagement_mv ON CLUSTER `millrace` TO creators_engagement_local AS
+SELECT
+    p.platform AS platform,
+    p.creator_id AS creator_id,
+    p.value AS rate,
+    toUInt64(toUnixTimestamp64Milli(p.ts)) * 65536 + p.version AS ord
+FROM points_local AS p
+WHERE p.metric = 'engagement_rate';
+INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (8, 'c14e74586a0b6367c12ee3cc92d2e3bf141b90c73500c53d4d512ba8d96219ad', '0008_engagement.sql');

@@ -10,6 +10,8 @@ import { REASONS, type ReasonKind } from '../src/job/reason.ts'
 import { CATALOGUE, type MetricDefinition, type MetricName } from '../src/telemetry/catalogue.ts'
 import { METRIC_PREFIX } from '../src/telemetry/metrics.ts'
 import { planMigration, sqlOf } from '../src/timeseries/migrate.ts'
+import { apiDocument } from './api-document.ts'
+import { clientTypes } from './api-types.ts'
 import { asyncApi } from './asyncapi.ts'
 import { capacityPage } from './capacity.ts'
 
@@ -32,6 +34,7 @@ function schemaOf(schema: z.ZodType): Schema {
   const { $schema, $defs, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   return { $schema, ...(rest.$ref === undefined ? rest : Object.values($defs ?? {})[0]) } as Schema
 }
+const API_DOCUMENT = await apiDocument()
 const CONFIG_SCHEMA = schemaOf(configSchema)
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`
 const GENERATED =
@@ -57,6 +60,8 @@ export function docFiles(): { readonly file: URL; readonly text: string }[] {
     { file: new URL('schemas/asyncapi.json', root), text: json(asyncApi()) },
     { file: new URL('schemas/clickhouse-cluster.sql', root), text: CLUSTER_SQL },
     { file: new URL('deploy/kubernetes/prometheus-rule.yaml', root), text: prometheusRule() },
+    { file: new URL('schemas/openapi.json', root), text: json(API_DOCUMENT) },
+    { file: new URL('examples/api-client/api-types.ts', root), text: clientTypes(API_DOCUMENT) },
   ]
 }
 

@@ -1,6 +1,7 @@
 import { History } from './admin/history.ts'
 import { AdminServer } from './admin/server.ts'
 import type { Status } from './admin/status.ts'
+import { AnnouncingPublisher } from './api/events/announcing-publisher.ts'
 import type { Config } from './config/schema.ts'
 import { secretsOf } from './config/secrets.ts'
 import { FetchEngine } from './fetch/engine.ts'
@@ -9,7 +10,9 @@ import { readJson, sampleOf } from './fetch/json.ts'
 import { adviceOf } from './fetch/rate-headers.ts'
 import { retryAfterMs } from './fetch/retry-after.ts'
 import { MillraceError } from './job/errors.ts'
+import type { ResultMessage } from './job/outcome.ts'
 import { actionsOf, carryOut, openReplays } from './parts/actions.ts'
+import { openApi } from './parts/api.ts'
 import { fetchOptionsOf } from './parts/fetch.ts'
 import { openFleet } from './parts/fleet.ts'
 import { openImages } from './parts/images.ts'
@@ -61,6 +64,8 @@ export interface Daemon {
   readonly ended: Promise<'input worked off'>
   /** `http://…` of the admin page, or null when it is switched off. */
   readonly adminUrl: string | null
+  /** `http://…` of the analytics API, or null when it is switched off. */
+  readonly apiUrl: string | null
   /** For reading what was written. Open until `stop` has resolved. */
   readonly engine: Engine
   status(): Promise<Status>
@@ -127,7 +132,13 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   )
   const store = started.adopt(await openStore(config), (one) => one.stop())
   await store.check()
-  const publisher = await running(await openPublisher(config, topics, log))
+  let announce = (_result: ResultMessage) => {}
+  const published = await openPublisher(config, topics, log)
+  const publisher = await running(
+    config.api.enabled && config.kafka === undefined
+      ? new AnnouncingPublisher(published, { topic: topics.results, onResult: (result) => announce(result) })
+      : published,
+  )
   const replays = await running(openReplays(config, topics, publisher, log))
 
   // The upstream: who may send what, and how.
@@ -283,6 +294,17 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     : null
   await running(readiness)
   if (fleet !== undefined) await running(fleet)
+  // The embedded database belongs to this process, so whoever wants to ask it has to ask here.
+  const api = config.api.enabled
+    ? openApi(config, {
+        ...{ engine, store, publisher, topics, metrics, log },
+        platforms: platforms.map(({ platform }) => platform),
+      })
+    : null
+  if (api !== null) {
+    announce = (result) => api.onResult(result)
+    await running(api)
+  }
 
   await intake.start({
     onDelivery: (delivery) => pipeline.accept(delivery),
@@ -302,6 +324,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   return {
     ended: ended.promise,
     adminUrl: admin?.address?.url ?? null,
+    apiUrl: api?.url ?? null,
     engine,
     status: () => board.status(),
     stop: () => parts.disposeAsync(),

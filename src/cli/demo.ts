@@ -23,6 +23,8 @@ export interface DemoOptions {
   readonly creators: number
   readonly folder: string
   readonly port: number
+  /** Default 9480, or any when `port` is 0. */
+  readonly apiPort?: number
 }
 
 const SEED = 7
@@ -35,6 +37,13 @@ const TIME_SCALE = 50_000
 /** Says that the folder is a demo's, and may be replaced by the next one. */
 const MARK = '.millrace-demo'
 const LOOK_MS = 50
+const API_PORT = 9480
+/** Three questions that show what the API is for. */
+const API_PATHS = [
+  '/v1/creators?limit=3',
+  '/v1/dashboard',
+  '/v1/export?what=points&metric=followers&format=csv',
+]
 
 /**
  * `millrace demo`: the main job with nothing installed. The simulator plays the platforms in a process of its own; the daemon
@@ -59,7 +68,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   const jobs = rounds.reduce((sum, round) => sum + round().length, 0)
 
   const input = new PassThrough()
-  const daemon = await startDaemon(demoConfig(folder, upstream, options.port), {
+  const daemon = await startDaemon(demoConfig(folder, upstream, options), {
     log: createLog({ level: 'info', pretty: false, secrets: [], file: join(folder, 'millrace.log') }),
     input: { stream: input },
     directory: folder,
@@ -78,7 +87,10 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   )
   say(`  upstream  ${upstream} plays the platforms and enforces their limits`)
   say(`  admin     ${daemon.adminUrl}`)
-  say(`  data      ${folder}\n`)
+  say(`  data      ${folder}`)
+  say(`  api       ${daemon.apiUrl} shows creators to people, and to programs:`)
+  for (const path of API_PATHS) say(`            curl -s '${daemon.apiUrl}${path}'`)
+  say('')
   const progress = new Progress(terminal, () => daemon.status(), jobs)
   const startedAtMs = Date.now()
   progress.start()
@@ -105,7 +117,9 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     }),
   )
   if (terminal.stdout.isTTY === true) {
-    say(`\n  The admin page stays at ${daemon.adminUrl} until you press Ctrl-C.`)
+    say(
+      `\n  The admin page stays at ${daemon.adminUrl}, the API at ${daemon.apiUrl}, until you press Ctrl-C.`,
+    )
     await aborted(terminal.stopping)
   }
   await stop()
@@ -135,7 +149,7 @@ async function worked(
   await daemon.ended
 }
 
-function demoConfig(folder: string, upstream: string, port: number) {
+function demoConfig(folder: string, upstream: string, { port, apiPort }: DemoOptions) {
   return configSchema.parse({
     data: folder,
     limits: configuredLimits(),
@@ -152,6 +166,7 @@ function demoConfig(folder: string, upstream: string, port: number) {
     images: { private_hosts: [new URL(upstream).host] },
     retry: { base: '200ms' },
     admin: { port },
+    api: { enabled: true, port: apiPort ?? (port === 0 ? 0 : API_PORT) },
     log: { jobs: 'all' },
   })
 }

@@ -75,9 +75,21 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       './millrace-demo',
     )
     .option('--port <n>', 'port of the admin page; 0 takes any', whole(0, 65535), 9464)
-    .action(async (options: { creators: number; folder: string; port: number }) => {
+    .option(
+      '--api-port <n>',
+      'port of the analytics API (default: 9480, or any with --port 0)',
+      whole(0, 65535),
+    )
+    .action(async (options: { creators: number; folder: string; port: number; apiPort?: number }) => {
       const { demo } = await import('./demo.ts')
       exitCode = await demo(options, terminal)
+    })
+
+  withConfig(root.command('api'))
+    .description('serve the analytics API; with embedded parts set api.enabled and use `run`')
+    .action(async (options: WithConfig) => {
+      const { api } = await import('./api.ts')
+      exitCode = await api(configOf(options), terminal)
     })
 
   withConfig(root.command('check'))

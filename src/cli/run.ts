@@ -30,7 +30,12 @@ export async function run(config: Config, options: { input?: string }, terminal:
     if (terminal.stopping.aborted) done('stopped')
   })
   try {
-    const why = await Promise.race([stopped, daemon.ended])
+    const worked = daemon.ended.then((why) => {
+      if (daemon.apiUrl === null) return why
+      log.info({ url: daemon.apiUrl }, 'the input has been worked off; the API goes on, and takes in jobs')
+      return stopped
+    })
+    const why = await Promise.race([stopped, worked])
     log.info(
       { why },
       why === 'stopped' ? 'stopping: draining what is in flight' : 'the input has been worked off',

@@ -255,6 +255,18 @@ function contradictions(config: Config): string[] {
   if (config.fetch.timeout < config.fetch.connect_timeout) {
     problems.push('fetch.timeout: expected at least fetch.connect_timeout')
   }
+  const { jwt, keys } = config.api.auth
+  if (jwt !== undefined && (jwt.secret === undefined) === (jwt.jwks_url === undefined)) {
+    problems.push(
+      'api.auth.jwt: expected one of `secret` and `jwks_url`, found ' +
+        (jwt.secret === undefined ? 'neither' : 'both'),
+    )
+  }
+  if (jwt === undefined && Object.keys(keys).length === 0 && !isLoopback(config.api.host)) {
+    problems.push(
+      `api.host: found ${config.api.host} without api.auth, expected a loopback address such as 127.0.0.1: whoever reaches it may do everything`,
+    )
+  }
   const addresses = { 'redis.url': config.redis?.url, 'clickhouse.url': config.clickhouse?.url }
   for (const [path, address] of Object.entries(addresses)) {
     if (address !== undefined && !hasDecodableUser(address))
@@ -264,6 +276,8 @@ function contradictions(config: Config): string[] {
   if (new Set(names).size !== names.length) problems.push('images.variants: two variants have the same name')
   return problems
 }
+
+const isLoopback = (host: string) => /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host)
 
 function hasDecodableUser(address: string): boolean {
   const url = URL.parse(address)

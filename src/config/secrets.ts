@@ -2,9 +2,12 @@ import type { Config } from './schema.ts'
 
 /** Every value of the configuration that must never be seen: passwords, keys, tokens, and the user info of addresses. */
 export function secretsOf(config: Config): string[] {
-  const { kafka, redis, clickhouse, store, platforms, admin } = config
+  const { kafka, redis, clickhouse, store, platforms, admin, api } = config
   const addresses = [redis?.url, ...(redis?.cluster ?? []), clickhouse?.url]
-  const secrets = [kafka?.sasl?.password, redis?.password, clickhouse?.password, admin.token]
+  const secrets = [
+    ...[kafka?.sasl?.password, redis?.password, clickhouse?.password],
+    ...[admin.token, api.auth.jwt?.secret, api.cursor_secret],
+  ]
   if (store?.kind === 's3') secrets.push(store.secret_access_key, store.access_key_id)
   for (const { origin, credentials } of Object.values(platforms)) {
     addresses.push(origin)

@@ -377,6 +377,28 @@ export const CATALOGUE = {
     labels: ['service'],
     look: 'the intake is paused and you ask why.',
   },
+  api_request_duration_seconds: {
+    type: 'histogram',
+    help: 'Requests to the analytics API by route, from the first byte to the last one of the reply; streams are left out.',
+    unit: 'seconds',
+    labels: ['route', 'status'],
+    buckets: SECONDS_SHORT,
+    look: 'dashboards of others are slow.',
+  },
+  api_answers_total: {
+    type: 'counter',
+    help: 'Answers of the API that are kept for a while: hit, stale (given out once more while it is made anew), miss.',
+    unit: 'count',
+    labels: ['state'],
+    look: 'the API is slow and you ask whether its cache helps.',
+  },
+  api_stream_clients: {
+    type: 'gauge',
+    help: 'Clients that listen to the API’s stream.',
+    unit: 'count',
+    labels: [],
+    look: 'a listener is refused.',
+  },
 } as const satisfies Record<string, MetricDefinition>
 
 export type MetricName = keyof typeof CATALOGUE

@@ -23,6 +23,8 @@ test('the demo does the whole job on embedded parts, breaks no limit, and leaves
   const demo = new Millrace(['demo', '--creators', '25', '--port', '0', '--folder', 'out'], { cwd })
   t.after(() => demo.kill())
   const [, adminUrl = ''] = await demo.says(/admin +(http:\S+)/)
+  const [lines] = await demo.says(/(?: +curl -s '\S+'\n){3}/)
+  const curls = [...lines.matchAll(/'(\S+)'/g)].map(([, address = '']) => address)
 
   // A Prometheus watches the run; every query of the on-call dashboard gets an answer from it.
   const prometheus = await watch(t, { targets: [adminUrl] })
@@ -41,6 +43,17 @@ test('the demo does the whole job on embedded parts, breaks no limit, and leaves
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   assert.deepEqual([...unanswered.keys()], [])
+  const answered = await Promise.all(
+    curls.map(async (address) => {
+      const reply = await fetch(address)
+      return [reply.status, (await reply.text()).length > 50]
+    }),
+  )
+  assert.deepEqual(answered, [
+    [200, true],
+    [200, true],
+    [200, true],
+  ])
   t.diagnostic(`all ${asked} queries of the dashboard returned data while the demo ran`)
 
   const { code, stdout, stderr } = await demo.ended

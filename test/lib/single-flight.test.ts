@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Leash } from '../../src/images/leash.ts'
-import { SingleFlight } from '../../src/images/single-flight.ts'
+import { SingleFlight } from '../../src/lib/single-flight.ts'
 
 test('work asked for several times at once is done once', async () => {
   const flights = new SingleFlight<number>()

@@ -1,4 +1,4 @@
-import { onAbort } from '../lib/abort.ts'
+import { onAbort } from './abort.ts'
 
 interface Flight<T> {
   readonly outcome: Promise<T>
@@ -16,6 +16,11 @@ export class SingleFlight<T> {
   /** How many different works are under way. */
   get size(): number {
     return this.#flights.size
+  }
+
+  /** Whether this work is under way. */
+  has(key: string): boolean {
+    return this.#flights.has(key)
   }
 
   /** Rejects as `work` does, or with the reason of `signal`. */

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { CURSOR_LENGTH_MAX } from './cursor.ts'
+
+/** What an address's query and path may hold. Texts come as texts; these turn them into what they mean, strictly. */
+
+const PLAIN_NUMBER = /^-?\d{1,15}(\.\d{1,9})?$/
+const numeric = (text: unknown) => (typeof text === 'string' && PLAIN_NUMBER.test(text) ? Number(text) : text)
+
+export const number = (min: number, max: number) => z.preprocess(numeric, z.number().min(min).max(max))
+export const whole = (min: number, max: number) => z.preprocess(numeric, z.int().min(min).max(max))
+export const flagged = z.preprocess(
+  (text) => (text === 'true' ? true : text === 'false' ? false : text),
+  z.boolean(),
+)
+
+/** No control characters: none of them is part of anything that we keep, and the engine's text formats would choke on some. */
+export const printable = (max: number) =>
+  z
+    .string()
+    .regex(new RegExp(`^[^\\u0000-\\u001f\\u007f-\\u009f]{1,${max}}$`, 'u'))
+    .refine((text) => text.isWellFormed(), 'expected well-formed Unicode')
+
+export const platformName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/)
+export const creatorId = printable(200).describe("The platform's id or handle of the creator.")
+export const jobId = printable(200)
+export const cursor = z
+  .string()
+  .regex(new RegExp(`^[A-Za-z0-9_-]{1,${CURSOR_LENGTH_MAX - 24}}\\.[A-Za-z0-9_-]{22}$`))
+  .describe('`next_cursor` of the page before; with the same filters and sort.')
+export const instant = z.iso.datetime({ offset: true })
+export const utc = z.iso.datetime()
+
+export const creatorPath = z.strictObject({ platform: platformName, id: creatorId })
+
+export const nextCursor = z.string().nullable().describe('null on the last page.')
