@@ -141,7 +141,9 @@ test('a thread that dies hurts at most the pictures it had, and another one take
   await threads[0]!.terminate()
   const results = await Promise.all(asked)
   const hurt = results.filter((result) => result.status === 'rejected')
-  t.diagnostic(`${hurt.length} of ${asked.length} pictures hurt`)
+  t.diagnostic(
+    `${hurt.length} of ${asked.length} pictures hurt: ${[...new Set(hurt.map(({ why }) => why))].join(', ')}`,
+  )
   assert.ok(hurt.length <= Math.ceil(pool.tasksInFlightMax / before), `${hurt.length} hurt`)
   for (const result of hurt) assert.match(result.why, /the worker failed/)
   assert.ok(
