@@ -17,7 +17,7 @@ import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { BATCHER_LIMITS } from '../src/timeseries/batcher.ts'
 import { ClickHouseEngine } from '../src/timeseries/clickhouse.ts'
-import { select } from '../src/timeseries/engine.ts'
+import { execute, select } from '../src/timeseries/engine.ts'
 import { TimeSeriesSink } from '../src/timeseries/row-sink.ts'
 import { startClickhouse } from '../test/services/clickhouse.ts'
 import { jobOf, YESTERDAY_MS } from './rows/workload.ts'
@@ -124,6 +124,9 @@ if (disk.bavail * disk.bsize > SMALL_DISK_BYTES) {
 } else {
   const before = { ...books }
   const ballast = join(tmpdir(), 'ballast')
+  // A merge whose disk is filled up by somebody else may leave a part that cannot be read (26.7), and with it lose what it merged:
+  // see docs/decisions/timeseries.md. That is between the engine and its disk; here it is about the writer.
+  await execute(engine, 'SYSTEM STOP MERGES')
   await fillUp(ballast)
   const atFull = { ...books }
   // What the engine frees by merging is taken away, too.
@@ -135,33 +138,38 @@ if (disk.bavail * disk.bsize > SMALL_DISK_BYTES) {
     `  acknowledged while the disk was full: ${books.acknowledged - atFull.acknowledged} jobs; healthy: ${sink.healthy}`,
   )
   await rm(ballast)
+  await execute(engine, 'SYSTEM START MERGES')
   report(`a full disk for ${values['full-s']} s`, await recovery(), before)
 }
 
 stopping.abort()
 await intake
 await sink.stop()
-const [stored] = await select<{ rows: number | string; distinct: number | string; total: number }>(
-  engine,
-  `SELECT count() AS rows, uniqExact(platform, metric, creator_id, ts) AS distinct, sum(value) AS total FROM points FINAL`,
-)
-const [daily] = await select<{ n: number | string }>(
-  engine,
-  `SELECT count() AS n FROM (SELECT platform, metric, creator_id, toDate(ts) AS day, max(ts) AS at, argMax(value, ts) AS value
-    FROM points FINAL GROUP BY platform, metric, creator_id, day) AS p
-  LEFT ANTI JOIN (SELECT * FROM points_daily FINAL) AS d USING (platform, metric, creator_id, day, value)`,
-  {},
-  { executionTimeS: 120 },
-)
-const [unmerged] = await select<{ n: number | string }>(engine, 'SELECT count() AS n FROM points')
-const expected = books.begun * JOB_ROWS
-console.log(
-  `acknowledged ${books.acknowledged} of ${books.begun} jobs; rows expected ${expected}, stored ${stored?.rows}, distinct ${stored?.distinct}; ` +
-    `days that the roll-up lacks ${daily?.n}; lying there twice ${Number(unmerged?.n) - Number(stored?.rows)}; ` +
-    `limit of the buffer ${BATCHER_LIMITS.bufferRowsMax} rows; load ${loadavg()[0]!.toFixed(1)}`,
-)
-if (Number(stored?.rows) !== expected || Number(stored?.distinct) !== expected || Number(daily?.n) !== 0) {
-  throw new Error('the books do not balance')
+await closeBooks()
+
+async function closeBooks(): Promise<void> {
+  const [stored] = await select<{ rows: number | string; distinct: number | string }>(
+    engine,
+    `SELECT count() AS rows, uniqExact(platform, metric, creator_id, ts, value) AS distinct FROM points FINAL`,
+  )
+  const [daily] = await select<{ n: number | string }>(
+    engine,
+    `SELECT count() AS n FROM (SELECT platform, metric, creator_id, toDate(ts) AS day, argMax(value, ts) AS value
+      FROM points FINAL GROUP BY platform, metric, creator_id, day) AS p
+    LEFT ANTI JOIN (SELECT * FROM points_daily FINAL) AS d USING (platform, metric, creator_id, day, value)`,
+    {},
+    { executionTimeS: 120 },
+  )
+  const [unmerged] = await select<{ n: number | string }>(engine, 'SELECT count() AS n FROM points')
+  const expected = books.begun * JOB_ROWS
+  console.log(
+    `acknowledged ${books.acknowledged} of ${books.begun} jobs; rows expected ${expected}, stored ${stored?.rows}, distinct ${stored?.distinct}; ` +
+      `days that the roll-up lacks ${daily?.n}; lying there twice ${Number(unmerged?.n) - Number(stored?.rows)}; ` +
+      `limit of the buffer ${BATCHER_LIMITS.bufferRowsMax} rows; load ${loadavg()[0]!.toFixed(1)}`,
+  )
+  if (Number(stored?.rows) !== expected || Number(stored?.distinct) !== expected || Number(daily?.n) !== 0) {
+    throw new Error('the books do not balance')
+  }
 }
 
 /** Writes until there is no room. */

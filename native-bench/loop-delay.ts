@@ -27,17 +27,25 @@ const [rowsPerS, seconds, jobRows] = [values['rows-per-s'], values.seconds, valu
 const jobsPerMs = rowsPerS! / jobRows! / 1_000
 const never = new AbortController().signal
 
+/** As `intake.jobs_max`: no more jobs are begun while so many have not ended. */
+const JOBS_AT_ONCE = 10_000
+
 /** Begins as many jobs as are due every few milliseconds, for so long; resolves with how many there were when all have ended. */
 async function paced(durationMs: number, begin: (n: number) => Promise<void>): Promise<number> {
   const startedMs = performance.now()
-  const writes: Promise<void>[] = []
+  const writes = new Set<Promise<void>>()
+  let begun = 0
   for (let elapsedMs = 0; elapsedMs < durationMs; elapsedMs = performance.now() - startedMs) {
-    for (const due = Math.floor(elapsedMs * jobsPerMs); writes.length < due; )
-      writes.push(begin(writes.length))
+    for (const due = elapsedMs * jobsPerMs; begun < due && writes.size < JOBS_AT_ONCE; begun += 1) {
+      const write = begin(begun).then(() => {
+        writes.delete(write)
+      })
+      writes.add(write)
+    }
     await sleep(2)
   }
   await Promise.all(writes)
-  return writes.length
+  return begun
 }
 
 async function measure(what: string, begin: (n: number) => Promise<void>): Promise<number> {

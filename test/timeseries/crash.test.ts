@@ -12,8 +12,8 @@ import { count, jobRows, never, point, START_MS, silent, until } from './support
 const KILLS = 4
 const ROWS_A_JOB = 50
 
-describe('a server that is killed', () => {
-  test('mid-insert, again and again, costs no acknowledged row and leaves none twice', async (t) => {
+describe('a server', () => {
+  test('killed mid-insert, again and again, costs no acknowledged row and leaves none twice', async (t) => {
     // A server of its own: the shared one must not be killed. Skipped where no server can be had at all.
     if (need(t, 'clickhouse') === null) return
     const server = await startClickhouse()
@@ -78,5 +78,39 @@ describe('a server that is killed', () => {
       WHERE (creator_id, metric, value) NOT IN (SELECT creator_id, metric, value FROM points_daily FINAL) LIMIT 3`,
     )
     assert.deepEqual(missed, [])
+  })
+
+  test('standing still makes writers wait instead of filling memory, and goes on by itself', async (t) => {
+    if (need(t, 'clickhouse') === null) return
+    const server = await startClickhouse()
+    const engine = new ClickHouseEngine({ url: server.address, database: 'millrace' })
+    const limits = { rowsMax: 500, ageMs: 20, bufferRowsMax: 2_000 }
+    const sink = new TimeSeriesSink({
+      ...{ engine, metrics: createMetrics(), log: silent },
+      ...{ limits, keepEngineOpen: true },
+    })
+    t.after(async () => {
+      await server.stop()
+      await engine.close()
+    })
+    await sink.start()
+    const writeJob = (n: number) => {
+      const rows = Array.from({ length: ROWS_A_JOB }, (_, metric) => point(`m${metric}`, n))
+      return sink.write(jobRows(`j${n}`, rows, { tsMs: START_MS + n }), never)
+    }
+    await writeJob(0)
+
+    await server.freeze()
+    let acknowledged = 1
+    const writes = Array.from({ length: 400 }, (_, n) => writeJob(n + 1).then(() => (acknowledged += 1)))
+    // The room is full at once, and stays so for many times as long as an insert takes.
+    await sleep(500)
+    assert.equal(sink.bufferedRows, limits.bufferRowsMax)
+    assert.equal(acknowledged, 1)
+    await server.thaw()
+    await Promise.all(writes)
+    await sink.stop()
+    assert.equal(await count(engine, 'points FINAL'), 401 * ROWS_A_JOB)
+    assert.equal(sink.bufferedRows, 0)
   })
 })
