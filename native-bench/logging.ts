@@ -24,11 +24,25 @@ const secrets = Array.from({ length: 20 }, (_, index) => `a-secret-of-${index}-a
 const log = createLog({ level: 'info', pretty: false, secrets, file: '/dev/null' })
 const quiet = createLog({ level: 'warn', pretty: false, secrets, file: '/dev/null' })
 const fields = (offset: number) => ({
-  ...{ job_id: `millrace.jobs-3-${offset}`, platform: 'instagram', topic: 'millrace.jobs', partition: 3, offset },
+  ...{
+    job_id: `millrace.jobs-3-${offset}`,
+    platform: 'instagram',
+    topic: 'millrace.jobs',
+    partition: 3,
+    offset,
+  },
   ...{ attempt: 1, reason: null, duration_ms: 87 },
 })
 const headers = { traceparent: Buffer.from('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01') }
-const record = { topic: 'millrace.jobs', partition: 3, offset: 1, timestampMs: 0, key: null, value: null, headers }
+const record = {
+  topic: 'millrace.jobs',
+  partition: 3,
+  offset: 1,
+  timestampMs: 0,
+  key: null,
+  value: null,
+  headers,
+}
 
 /** As a job with a picture is traced. */
 function trace(traces: Traces | undefined, offset: number): void {

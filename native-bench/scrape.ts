@@ -42,7 +42,9 @@ const results = [
 const report = { platforms, endpoints, series, node: process.version, results }
 if (values.json) console.log(JSON.stringify(report))
 else {
-  console.log(`${platforms} platforms × ${endpoints} endpoints: ${series} series, medians of ${scrapes} scrapes`)
+  console.log(
+    `${platforms} platforms × ${endpoints} endpoints: ${series} series, medians of ${scrapes} scrapes`,
+  )
   console.table(results)
 }
 if (values.load) await underLoad()
@@ -102,11 +104,15 @@ async function underLoad(): Promise<void> {
 
 /** Every metric with every combination of its labels that a daemon of this size could have; returns how many lines that makes. */
 function fill(into: Metrics): number {
-  const names = (what: string, count: number) => Array.from({ length: count }, (_, index) => `${what}_${index}`)
+  const names = (what: string, count: number) =>
+    Array.from({ length: count }, (_, index) => `${what}_${index}`)
   const many: Record<string, readonly string[]> = {
     platform: names('platform', platforms!),
     endpoint: names('endpoint', endpoints!),
-    level: [...names('platform:platform', platforms!), ...names('endpoint:platform', platforms! * endpoints!)],
+    level: [
+      ...names('platform:platform', platforms!),
+      ...names('endpoint:platform', platforms! * endpoints!),
+    ],
     status: ['2xx', '4xx'],
     reason: ['timeout', 'not_found', 'upstream_error', 'rate_limited'],
     job_type: ['profile', 'media'],
@@ -116,7 +122,10 @@ function fill(into: Metrics): number {
   // Which level holds a call back is one of a few, not any.
   const few = { ...many, level: ['global', 'platform:x'] }
   let lines = 0
-  for (const [name, { type, labels, buckets = [] }] of Object.entries(CATALOGUE) as [string, MetricDefinition][]) {
+  for (const [name, { type, labels, buckets = [] }] of Object.entries(CATALOGUE) as [
+    string,
+    MetricDefinition,
+  ][]) {
     const instrument = into.registry.getSingleMetric(METRIC_PREFIX + name)
     const isOfEndpoint = labels.includes('endpoint') && labels.includes('level')
     for (const combination of combine(labels, isOfEndpoint ? few : many)) {

@@ -47,21 +47,21 @@ export abstract class Instrument<Name extends string> {
   /** What a scrape shows of it: first what it is, then the lines of one combination of labels after the other. */
   *blocks(): Generator<string> {
     const { name, help, type } = this
-    yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${type}\n`
+    yield `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`
     yield* this.lines()
   }
 
   protected abstract lines(): Generator<string>
 }
 
-function escape(text: string): string {
+function escaped(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
 }
 
 /** Name and labels of a line, up to its value. */
 function lineOf(name: string, labels: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(labels).map(
-    ([label, value]) => `${label}="${escape(value).replaceAll('"', '\\"')}"`,
+    ([label, value]) => `${label}="${escaped(value).replaceAll('"', '\\"')}"`,
   )
   return pairs.length === 0 ? `${name} ` : `${name}{${pairs.join(',')}} `
 }
@@ -147,7 +147,10 @@ export class Histogram<Name extends string> extends Instrument<Name> {
     super(options, registry)
     const { labels, buckets } = options
     this.#buckets = buckets
-    this.#series = new Series(labels, (): HistogramState => ({ counts: buckets.map(() => 0), count: 0, sum: 0 }))
+    this.#series = new Series(
+      labels,
+      (): HistogramState => ({ counts: buckets.map(() => 0), count: 0, sum: 0 }),
+    )
   }
 
   /** RangeError for what is no finite number. */

@@ -36,7 +36,12 @@ export class SwitchedUpstream {
         return
       }
       if (mood === 'slow_down' || mood === 'blocked') {
-        outgoing.writeHead(429, { 'content-type': 'application/json', 'retry-after': mood === 'blocked' ? '60' : '1' }).end('{}')
+        outgoing
+          .writeHead(429, {
+            'content-type': 'application/json',
+            'retry-after': mood === 'blocked' ? '60' : '1',
+          })
+          .end('{}')
         return
       }
       const { hostname, port } = this.#behind
