@@ -41,9 +41,11 @@ test('two registries in one process do not know of each other', async () => {
 test('200 scrapes of a busy daemon cost little', async () => {
   const metrics = createMetrics({ defaults: true })
   for (let i = 0; i < 20; i++) exercise(metrics)
-  const startedAt = performance.now()
+  // Of CPU: the machine may have other things to do.
+  const before = process.cpuUsage()
   for (let i = 0; i < 200; i++) await metrics.registry.metrics()
-  const eachMs = (performance.now() - startedAt) / 200
+  const { user, system } = process.cpuUsage(before)
+  const eachMs = (user + system) / 1_000 / 200
   assert.ok(eachMs < 50, `${eachMs.toFixed(1)} ms a scrape`)
 })
 
