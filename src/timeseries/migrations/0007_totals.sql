@@ -28,9 +28,11 @@ SELECT d.platform AS platform, d.metric AS metric, d.day AS day, now64(3) AS wri
 FROM points_daily AS d
 GROUP BY platform, metric, day;
 
--- What is there already. Harmless when it is repeated.
+-- What is there already. Harmless when it is repeated. In the order of the key, which costs a tenth: half a second of CPU for 50
+-- million rows.
 INSERT INTO days_written
-SELECT platform, metric, day, now64(3) AS written_at FROM points_daily GROUP BY platform, metric, day;
+SELECT platform, metric, day, now64(3) AS written_at FROM points_daily GROUP BY platform, metric, day
+SETTINGS optimize_aggregation_in_order = 1;
 
 -- A platform's sum of a day, as it was counted last.
 CREATE TABLE IF NOT EXISTS platform_totals
