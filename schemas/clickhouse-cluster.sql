@@ -464,7 +464,7 @@ GROUP BY platform, metric, creator_id
 HAVING day_from < day_to
 SETTINGS max_execution_time = 300, max_threads = 1, do_not_merge_across_partitions_select_final = 1;
 ALTER TABLE growth_7d_local ON CLUSTER `millrace` MODIFY REFRESH AFTER 5 MINUTE;
-INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (7, 'ee9ed63fba3682f1ff929be383066124c97efaaacc71c97673717e22f93bbff3', '0007_totals.sql');
+INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (7, '9d8c42529d3a7e9bf84775551742daae82fad2f0790881590cddbf8f3133e9af', '0007_totals.sql');
 
 -- 0008_engagement.sql
 CREATE TABLE IF NOT EXISTS creators_engagement_local ON CLUSTER `millrace`

@@ -15,7 +15,7 @@ export interface TrendingOptions extends AskOptions {
   readonly falling?: boolean
 }
 
-/** The week is what everybody looks at: a view of it is kept, at most a minute old. Other windows are read from the daily numbers. */
+/** The week is what everybody looks at: a view of it is kept, some minutes old at most. Other windows are read from the daily numbers. */
 const WEEK = "(SELECT * FROM growth_7d WHERE metric = 'followers')"
 const DAYS = `(
   SELECT platform, creator_id, min(day) AS day_from, max(day) AS day_to, argMin(value, day) AS value_from,
