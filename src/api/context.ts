@@ -50,6 +50,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may use the route; without one it is open to all. */
     role?: Role
+    /** The methods that the address takes, where this is none of them. */
+    allow?: string
   }
 }
 

@@ -3,11 +3,13 @@ import { CURSOR_LENGTH_MAX } from './cursor.ts'
 
 /** What an address's query and path may hold. Texts come as texts; these turn them into what they mean, strictly. */
 
-const PLAIN_NUMBER = /^-?\d{1,15}(\.\d{1,9})?$/
-const numeric = (text: unknown) => (typeof text === 'string' && PLAIN_NUMBER.test(text) ? Number(text) : text)
+const WHOLE = /^-?\d{1,15}$/
+const NUMBER = /^-?\d{1,15}(\.\d{1,20})?(e[+-]?\d{1,3})?$/i
+const read = (shape: RegExp) => (text: unknown) =>
+  typeof text === 'string' && shape.test(text) ? Number(text) : text
 
-export const number = (min: number, max: number) => z.preprocess(numeric, z.number().min(min).max(max))
-export const whole = (min: number, max: number) => z.preprocess(numeric, z.int().min(min).max(max))
+export const number = (min: number, max: number) => z.preprocess(read(NUMBER), z.number().min(min).max(max))
+export const whole = (min: number, max: number) => z.preprocess(read(WHOLE), z.int().min(min).max(max))
 export const flagged = z.preprocess(
   (text) => (text === 'true' ? true : text === 'false' ? false : text),
   z.boolean(),

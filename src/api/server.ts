@@ -35,7 +35,7 @@ export interface ApiServerPorts {
   readonly health: Health
 }
 
-const METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'] as const
+const METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE'] as const
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)(:\d+)?$/i
 /** Open connections get this long to end by themselves. */
 const STOP_GRACE_MS = 2_000
@@ -186,12 +186,9 @@ export class ApiServer {
         method: [...others],
         url,
         schema: { hide: true },
-        handler: (request) => {
-          const allow = [...methods].join(', ')
-          throw new ApiProblem('method_not_allowed', `Found ${request.method}, expected ${allow}.`, {
-            headers: { allow },
-          })
-        },
+        config: { allow: [...methods].join(', ') },
+        // `enter` has refused it before.
+        handler: (_request, reply) => reply.code(405).send(),
       })
     }
   }
@@ -199,7 +196,11 @@ export class ApiServer {
   async #enter(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
     this.#guardOpenServer(request)
-    const { role } = request.routeOptions.config
+    const { role, allow } = request.routeOptions.config
+    if (allow !== undefined) {
+      const expected = `Found ${request.method}, expected ${allow}.`
+      throw new ApiProblem('method_not_allowed', expected, { headers: { allow } })
+    }
     if (role === undefined) return
     request.principal = await this.#admit(request)
     reply.headers(
