@@ -13,6 +13,7 @@ const CONTRACT = [
   ...['points_daily', 'points_daily_mv', 'platform_daily', 'growth_7d', 'migrations'],
   ...['days_written', 'days_written_mv', 'platform_totals', 'platform_totals_mv'],
   ...['creators_in', 'creators_compared', 'creators_compared_mv', 'creators_mv', 'creators_late_mv'],
+  ...['creators_engagement', 'creators_engagement_mv'],
 ]
 
 describe('migrations', () => {
