@@ -24,6 +24,7 @@ async function fill(
       const fell = creatorId === 'third' && day === 14
       const rows: Row[] = [
         point('followers', fell ? 1 : first + step * day),
+        point('engagement_rate', 0.01 * day),
         {
           ...{
             table: 'creators',
