@@ -70,3 +70,16 @@ export function formatDuration(ms: number): string {
   }
   return `${ms}ms`
 }
+
+export const text = z.string().min(1)
+
+/** A list, or the same as one text with commas: what an environment variable can hold. */
+export function listed(given: unknown): unknown {
+  return typeof given === 'string' ? given.split(',').map((part) => part.trim()) : given
+}
+
+/** A share that is not nothing. */
+export const ratio = z.number().gt(0).max(1)
+
+/** 0: any that is free. */
+export const port = z.int().min(0).max(65535)
