@@ -17,7 +17,7 @@ import { tableOf } from './services/table.ts'
 const USAGE = `node test/run.ts [file or part of a path]… [options]
   --name=<pattern>    only tests whose name matches the regular expression
   --concurrency=<n>   test files at a time
-  --minutes=<n>       the whole run's ceiling, default 30
+  --minutes=<n>       the whole run's ceiling, default 45
   MILLRACE_REQUIRE_SERVICES=1   a missing service and a skipped test are failures
   MILLRACE_TEST_DOCKER=0        do not use docker
 `
@@ -165,7 +165,7 @@ function readArguments() {
       options: {
         name: { type: 'string' },
         concurrency: { type: 'string', default: String(Math.max(2, Math.min(4, availableParallelism()))) },
-        minutes: { type: 'string', default: '30' },
+        minutes: { type: 'string', default: '45' },
       },
     })
   } catch (error) {
