@@ -384,6 +384,8 @@ export const CATALOGUE = {
     labels: ['route', 'status'],
     buckets: SECONDS_SHORT,
     look: 'dashboards of others are slow.',
+    unused:
+      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
   api_answers_total: {
     type: 'counter',
@@ -391,6 +393,8 @@ export const CATALOGUE = {
     unit: 'count',
     labels: ['state'],
     look: 'the API is slow and you ask whether its cache helps.',
+    unused:
+      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
   api_stream_clients: {
     type: 'gauge',
@@ -398,6 +402,8 @@ export const CATALOGUE = {
     unit: 'count',
     labels: [],
     look: 'a listener is refused.',
+    unused:
+      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
 } as const satisfies Record<string, MetricDefinition>
 

@@ -261,7 +261,7 @@ export async function history(engine: Engine, options: HistoryOptions): Promise<
 }
 
 /** What the engine refreshes by itself; `platform_daily` shows what the first one counts. */
-const REFRESHED_VIEWS = ['platform_totals_mv', 'growth_7d']
+export const REFRESHED_VIEWS = ['platform_totals_mv', 'growth_7d']
 
 /** Brings the refreshed views up to date now and waits for it: for the demo and tests, which do not live for a minute. */
 export async function refreshViews(engine: Engine, signal?: AbortSignal): Promise<void> {

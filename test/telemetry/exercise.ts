@@ -19,6 +19,8 @@ const LABELS: Readonly<Record<string, string>> = {
   credential: 'main',
   of: 'process',
   version: '0.1.0',
+  route: '/v1/creators',
+  state: 'hit',
 }
 
 /** Of labels whose values depend on the metric. */

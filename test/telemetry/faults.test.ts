@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@clickhouse/client'
 import { DASHBOARDS } from '../../grafana/dashboards.ts'
 import { PLAYED } from '../../src/simulator/options.ts'
+import { REFRESHED_VIEWS } from '../../src/timeseries/queries.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
 import { hasty } from './hasty.ts'
@@ -139,7 +140,7 @@ async function everyStatementAnswers({ database: { url, name: database } }: Scen
   const client = createClient({ url, database })
   try {
     const select = async (query: string) => (await client.query({ query, format: 'JSONEachRow' })).json()
-    for (const view of ['platform_daily', 'growth_7d']) {
+    for (const view of REFRESHED_VIEWS) {
       await client.command({ query: `SYSTEM REFRESH VIEW ${view}` })
       await client.command({ query: `SYSTEM WAIT VIEW ${view}` })
     }
