@@ -87,7 +87,9 @@ export const laneView = {
     channel.style.setProperty('--fill', percent(fill))
     // The board comes down as the limit is used up; shut, it stands on the ground.
     within(node, '.board').style.transform = `translateY(${shut ? 0 : -16 + 13 * used}px)`
-    setText(within(node, '.rate'), shut && !(rate !== undefined && rate > 0) ? '' : perSecond(rate))
+    const runs = rate !== undefined && rate > 0
+    setText(within(node, '.rate'), shut && !runs ? '' : perSecond(rate))
+    within(node, '.rate').classList.toggle('on', runs)
     setProp(node, 'data-tone', shut ? 'bad' : used > 0.9 ? 'busy' : undefined)
     setProp(node, 'title', title === '' ? undefined : title)
   },
