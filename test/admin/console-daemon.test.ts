@@ -101,7 +101,7 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 240_0
   give('tiktok')
   give('youtube')
   await endsWith(CREATORS)
-  await shows('.lanes li[data-place="lane:tiktok"] .channel', /paused · 6 waiting/)
+  await shows('.lanes li[data-place="lane:tiktok"] .channel', /paused, 6\swaiting/)
   await shows('#limits-youtube .credentials', /credential second.*refused by youtube: set aside/)
   assert.equal(await ended(), CREATORS, 'none of the paused platform')
 

@@ -1,7 +1,7 @@
 import { arrowPainter } from './arrows.js'
 import { keyed, make, setProp, setText, within } from './dom.js'
 import { gate, laneView } from './lane.js'
-import { count, perSecond, short, some, sum } from './words.js'
+import { count, perSecond, short, sum } from './words.js'
 
 /** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
 
@@ -110,7 +110,9 @@ export function flowView(/** @type {HTMLElement} */ root) {
 
 /** A lane for each platform, those with most to do first; what is beyond the picture's room is one lane. @param {ConsoleEvent} event @param {import('./rates.js').Rates} rates @param {number} nowMs */
 function lanesOf(event, rates, nowMs) {
-  const all = event.platforms.map((one) => gate(one, event, rates[`granted:${one.platform}`], nowMs))
+  const all = event.platforms.map((one) =>
+    gate(one, event, rates[`granted:${one.platform}`] ?? (rates.granted && 0), nowMs),
+  )
   if (all.length <= LANES_MAX) return all
   const ordered = [...all].sort(
     (a, b) => b.waiting - a.waiting || (b.rate ?? 0) - (a.rate ?? 0) || (a.id < b.id ? -1 : 1),
@@ -120,7 +122,7 @@ function lanesOf(event, rates, nowMs) {
     ...ordered.slice(0, LANES_MAX - 1),
     {
       id: 'others',
-      name: some(rest.length, 'other platform'),
+      name: `${rest.length} others`,
       waiting: sum(rest.map((one) => one.waiting)),
       rate: sum(rest.map((one) => one.rate ?? 0)),
       used: Math.max(...rest.map((one) => one.used)),

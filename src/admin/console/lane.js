@@ -77,11 +77,12 @@ export const laneView = {
   update(node, { id, name, waiting, rate, used, shut, why, title }) {
     const link = within(node, 'a')
     setText(link, name)
+    setProp(link, 'title', name)
     setProp(link, 'href', id === 'others' ? '#limits' : `#limits-${id}`)
     const channel = within(node, '.channel')
     setText(
       within(channel, 'span'),
-      [why, waiting > 0 ? `${count(waiting)} waiting` : ''].filter(Boolean).join(' · '),
+      [why, waiting > 0 ? `${count(waiting)}\u00a0waiting` : ''].filter(Boolean).join(', '),
     )
     const fill = Math.min(1, Math.log10(1 + waiting) / Math.log10(1 + WAITING_FULL))
     channel.style.setProperty('--fill', percent(fill))

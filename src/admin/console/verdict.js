@@ -81,8 +81,7 @@ function limitsOf({ levels, permits, services }) {
     .sort((a, b) => b.behind - a.behind)
   const [most] = holding
   if (waiting > 0 && most !== undefined) {
-    const { kind, platform, name } = partsOf(most.level.level)
-    const what = kind === 'global' ? 'the global limit' : [platform, name || kind].join(' ')
+    const what = limitName(most.level.level)
     const until = most.level.kind === 'quota' ? `, until ${timeOf(most.level.resetsAtMs)}` : ''
     return {
       state: 'fine',
@@ -96,6 +95,15 @@ function limitsOf({ levels, permits, services }) {
     }
   const tightest = Math.max(0, ...levels.map(usedOf))
   return { state: 'fine', text: `Room: the tightest is ${percent(tightest)} used.` }
+}
+
+/** @param {string} level */
+function limitName(level) {
+  const { kind, platform, name } = partsOf(level)
+  if (kind === 'global') return 'the global limit'
+  if (kind === 'quota') return `the quota of ${platform}`
+  if (kind === 'credential') return `the credential ${name} of ${platform}`
+  return [platform, name || kind].join(' ')
 }
 
 /** @param {ConsoleEvent} event @returns {Verdict} */
