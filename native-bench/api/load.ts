@@ -45,7 +45,7 @@ const { values } = parseArgs({
   },
 })
 const [users, seconds, scrapesPerS] = [values.users, values.seconds, values['scrapes-per-s']].map(Number)
-const ARRIVE_MS = Number(process.env.ARR ?? 30_000)
+const ARRIVE_MS = 30_000
 const POPULAR = 1_000
 
 await using started = new AsyncDisposableStack()
@@ -94,7 +94,7 @@ const configuration: ConfigInput = {
 const file = join(folder, 'millrace.yaml')
 await writeFile(file, JSON.stringify(configuration))
 const api = new Millrace(['api', '--config', file], {
-  env: { MALLOC_ARENA_MAX: '2', NODE_OPTIONS: process.env.PROF ?? '' },
+  env: { MALLOC_ARENA_MAX: '2' },
 })
 started.defer(async () => void (await api.stop()))
 const [, origin = ''] = await api.says(/"url":"(http:[^"]+)".*the analytics API listens/)
