@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent } from 'undici'
+import { Connection } from './connection.ts'
 
 /** What `users.ts` is told when it is forked. */
 export interface Visit {
@@ -38,7 +38,6 @@ export interface Visited {
  * asks for follows popularity: the n-th of a list is asked for about 1/n as often as the first.
  */
 async function visit({ origin, users, arriveMs, seconds, thinkMs, paths }: Visit): Promise<Visited> {
-  const agent = new Agent({ connections: users, pipelining: 1, bodyTimeout: 30_000, headersTimeout: 30_000 })
   const times: number[] = []
   const errors: Record<string, number> = {}
   const states: Record<string, number> = {}
@@ -47,31 +46,27 @@ async function visit({ origin, users, arriveMs, seconds, thinkMs, paths }: Visit
   const fail = (what: string) => {
     errors[what] = (errors[what] ?? 0) + 1
   }
-  const ask = async () => {
+  const ask = async (connection: Connection) => {
     const startedMs = performance.now()
     try {
-      const { statusCode, headers, body } = await agent.request({
-        ...{ origin, method: 'GET', path: chosen(paths) },
-        headers: { 'accept-encoding': 'gzip' },
-      })
-      let size = 0
-      for await (const chunk of body) size += (chunk as Buffer).length
-      if (statusCode !== 200) fail(String(statusCode))
+      const reply = await connection.get(chosen(paths))
+      if (reply.status !== 200) fail(String(reply.status))
       if (!measuring) return
-      const state = String(headers['x-cache'])
-      states[state] = (states[state] ?? 0) + 1
-      bytes += size
+      states[reply.state] = (states[reply.state] ?? 0) + 1
+      bytes += reply.bytes
       times.push(performance.now() - startedMs)
     } catch (error) {
       fail(error instanceof Error ? `${error.name} ${error.message}` : String(error))
     }
   }
   const live = async (n: number) => {
+    const connection = new Connection(origin)
     await sleep((n / users) * arriveMs)
     while (!over) {
-      await ask()
+      await ask(connection)
       await sleep(thinkMs[0] + Math.random() * (thinkMs[1] - thinkMs[0]))
     }
+    connection.close()
   }
   const everybody = Array.from({ length: users }, (_, n) => live(n))
   await sleep(arriveMs + thinkMs[1])
@@ -85,7 +80,6 @@ async function visit({ origin, users, arriveMs, seconds, thinkMs, paths }: Visit
   loop.disable()
   over = true
   await Promise.all(everybody)
-  await agent.close()
   times.sort((a, b) => a - b)
   const at = (share: number) => times[Math.floor(share * (times.length - 1))] ?? 0
   return {
