@@ -41,6 +41,8 @@ const METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QU
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)(:\d+)?$/i
 const STOP_GRACE_MS = 2_000
 const IDLE_LOOK_MS = 50
+/** For the reply to what is no request to arrive. */
+const UNREADABLE_MS = 1_000
 const CONNECTIONS_MAX = 20_000
 
 const SECURITY_HEADERS = {
@@ -127,8 +129,9 @@ export class ApiServer {
       forceCloseConnections: 'idle',
       exposeHeadRoutes: true,
       clientErrorHandler: (error, socket) => {
-        if (error.code !== 'ECONNRESET' && socket.writable) socket.write(replyToUnreadable(error.code))
-        socket.destroy()
+        if (error.code !== 'ECONNRESET' && socket.writable) socket.end(replyToUnreadable(error.code))
+        // Not at once: while the client still sends, that would take the reply away again.
+        setTimeout(() => socket.destroy(), UNREADABLE_MS).unref()
       },
       frameworkErrors: (error, request, reply) => {
         void this.#fail(error, request as unknown as FastifyRequest, reply as unknown as FastifyReply)
