@@ -2,17 +2,23 @@
  * The writer's books: jobs are written without pause while the server is killed five times, stands still for 30 s, and gets no more
  * disk. Afterwards every acknowledged row is there, once, nothing is there that was not written, and memory was bounded all the time.
  *
- *   node native-bench/faults.ts [--kills 5] [--stall-s 30] [--full-s 15]
+ *   node native-bench/faults.ts [--kills 5] [--stalls 1] [--stall-s 30] [--full-s 15] [--collect] [--merges] [--keep-free-mb 0]
+ *
+ * `--stalls 10 --stall-s 5` says whether memory levels off; with `--collect` garbage is collected after each fault, so that what is left
+ * is in use. `--merges` lets merges run while the disk is full, which may cost the engine rows, and `--keep-free-mb` gives its disk
+ * `keep_free_space_bytes`: see docs/decisions/timeseries.md.
  *
  * The disk is filled up by a file beside the server's, so its folder has to be on a small disk: as root,
  *   mount -t tmpfs -o size=600m tmpfs <folder> && TMPDIR=<folder> node native-bench/faults.ts
  * Elsewhere (more than 2 GB free) that part is left out.
  */
-import { open, rm, statfs } from 'node:fs/promises'
+import { mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { BATCHER_LIMITS } from '../src/timeseries/batcher.ts'
@@ -25,8 +31,12 @@ import { jobOf, YESTERDAY_MS } from './rows/workload.ts'
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '5' },
+    stalls: { type: 'string', default: '1' },
     'stall-s': { type: 'string', default: '30' },
     'full-s': { type: 'string', default: '15' },
+    collect: { type: 'boolean', default: false },
+    merges: { type: 'boolean', default: false },
+    'keep-free-mb': { type: 'string', default: '0' },
   },
 })
 const JOB_ROWS = 20
@@ -38,7 +48,7 @@ const SMALL_DISK_BYTES = 2e9
 const never = new AbortController().signal
 
 await using started = new AsyncDisposableStack()
-const server = started.use(await startClickhouse())
+const server = started.use(await startClickhouse({ args: await diskArguments() }))
 const engine = new ClickHouseEngine({ url: server.address, database: 'faults' })
 started.defer(() => engine.close())
 const sink = new TimeSeriesSink({
@@ -90,8 +100,36 @@ function report(what: string, recoveredMs: number, before: { acknowledged: numbe
     `${what.padEnd(28)} taken in meanwhile ${books.begun - before.begun} jobs, buffered at most ${peak.buffered} rows, ` +
       `resident at most ${Math.round(peak.rss)} MB; rows flow ${Math.round(recoveredMs)} ms after it ended`,
   )
+  if (values.collect) collectGarbage()
+  const { rss, heapUsed, heapTotal, external } = process.memoryUsage()
+  const [resident, used, total, outside] = [rss, heapUsed, heapTotal, external].map((bytes) =>
+    Math.round(bytes / 1e6),
+  )
+  console.log(
+    `  now resident ${resident} MB: heap ${used} MB used of ${total} MB, ${outside} MB of buffers; ${sink.bufferedRows} rows buffered`,
+  )
   books.bufferedMax = 0
   books.rssMaxMb = 0
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+}
+
+/** A configuration of the server whose disk keeps so much free, for merges that have begun. */
+async function diskArguments(): Promise<string[]> {
+  const bytes = Number(values['keep-free-mb']) * 1e6
+  if (bytes === 0) return []
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-faults-'))
+  started.defer(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'config.xml')
+  const disk = `<default><keep_free_space_bytes>${bytes}</keep_free_space_bytes></default>`
+  await writeFile(
+    file,
+    `<clickhouse><storage_configuration><disks>${disk}</disks></storage_configuration></clickhouse>`,
+  )
+  return ['--config-file', file]
 }
 
 const intake = takeIn()
@@ -108,25 +146,25 @@ for (let kill = 1; kill <= Number(values.kills); kill += 1) {
   report(`SIGKILL and restart, ${kill}`, await recovery(), before)
 }
 
-{
+for (let stall = 1; stall <= Number(values.stalls); stall += 1) {
   const before = { ...books }
   await server.freeze()
   await sleep(Number(values['stall-s']) * 1_000)
   const atEnd = books.begun
   await server.thaw()
-  report(`a stall of ${values['stall-s']} s`, await recovery(), before)
+  report(`a stall of ${values['stall-s']} s, ${stall}`, await recovery(), before)
   console.log(`  ${atEnd - before.begun} jobs taken in until it ended, ${JOBS_AT_ONCE} may wait`)
 }
 
 const disk = await statfs(tmpdir())
-if (disk.bavail * disk.bsize > SMALL_DISK_BYTES) {
-  console.log('a full disk                  left out: its folder is on a large one')
+if (values['full-s'] === '0' || disk.bavail * disk.bsize > SMALL_DISK_BYTES) {
+  console.log('a full disk                  left out, or its folder is on a large one')
 } else {
   const before = { ...books }
   const ballast = join(tmpdir(), 'ballast')
   // A merge whose disk is filled up by somebody else may leave a part that cannot be read (26.7), and with it lose what it merged:
   // see docs/decisions/timeseries.md. That is between the engine and its disk; here it is about the writer.
-  await execute(engine, 'SYSTEM STOP MERGES')
+  if (!values.merges) await execute(engine, 'SYSTEM STOP MERGES')
   await fillUp(ballast)
   const atFull = { ...books }
   // What the engine frees by merging is taken away, too.
