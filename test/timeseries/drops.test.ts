@@ -15,7 +15,7 @@ import { need } from '../need.ts'
 import { DAY_MS, jobRows, never, openOwnDatabase, point, START_MS, startSink, until } from './support.ts'
 
 /** Cases of the property; by hand: `MILLRACE_DROPS_CASES=300`. */
-const CASES = Number(process.env.MILLRACE_DROPS_CASES ?? 12)
+const CASES = Number(process.env.MILLRACE_DROPS_CASES ?? 8)
 /** Random, so that every run looks elsewhere; a failure names its own. */
 const SEED = Number(process.env.MILLRACE_DROPS_SEED ?? Math.floor(Math.random() * 0x7fff_0000))
 
