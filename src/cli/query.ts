@@ -19,7 +19,8 @@ export async function query(
   }
   const engine = openEngine(config)
   try {
-    await engine.open()
+    // In a folder without one, or with a name that is wrong, an empty database would answer `no rows`.
+    await engine.open({ create: false })
     const rows = await select<Record<string, unknown>>(engine, options.sql.replace(/;\s*$/, ''))
     if (options.json) {
       for (const row of rows) terminal.stdout.write(`${JSON.stringify(row)}\n`)
