@@ -36,7 +36,10 @@ export async function query(
   }
 }
 
+/** Fractions with all their digits: an engagement rate of 0.0612 is not 0.06. */
 function shown(value: unknown): string | number {
+  if (typeof value === 'number' && !Number.isInteger(value))
+    return value.toLocaleString('en-US', { maximumSignificantDigits: 15 })
   if (typeof value === 'number' || typeof value === 'string') return value
   return JSON.stringify(value) ?? ''
 }
