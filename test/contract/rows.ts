@@ -5,7 +5,8 @@ import { type Engine, select } from '../../src/timeseries/engine.ts'
 import { migrate, planMigration } from '../../src/timeseries/migrate.ts'
 import { refreshViews } from '../../src/timeseries/queries.ts'
 import { TimeSeriesSink } from '../../src/timeseries/row-sink.ts'
-import { count, DAY_MS, jobRows, never, point, silent } from '../timeseries/support.ts'
+import { fillDisk, freeDisk } from '../timeseries/full-disk.ts'
+import { count, DAY_MS, jobRows, never, point, silent, until } from '../timeseries/support.ts'
 import { momentsContract } from './rows/moments.ts'
 import { numbersContract } from './rows/numbers.ts'
 import { retentionContract } from './rows/retention.ts'
@@ -65,6 +66,26 @@ export function rowsContract(name: string, under: RowsUnderTest): void {
     textsContract(contractTest)
     momentsContract(contractTest)
     retentionContract(contractTest)
+
+    contractTest(
+      'acknowledges nothing while its disk has no room, and goes on when it has',
+      async (engine, write, sink) => {
+        await fillDisk(engine, ['points'])
+        let acknowledged = false
+        const job = write(jobRows('full', [point('followers', 1)])).then(() => {
+          acknowledged = true
+        })
+        try {
+          await until(() => !sink.healthy, 'the sink says that inserts fail')
+          assert.equal(acknowledged, false)
+        } finally {
+          await freeDisk(engine, ['points'])
+        }
+        await job
+        assert.equal(sink.healthy, true)
+        assert.equal(await count(engine, `points FINAL WHERE job_id = 'full'`), 1)
+      },
+    )
 
     contractTest('reads as if each row had come once', async (engine, write) => {
       // A platform no other test writes to: what refreshes by itself may have counted theirs already.
