@@ -44,7 +44,7 @@ WORKDIR /etc/millrace
 ENV NODE_ENV=production LD_PRELOAD=/usr/local/lib/libjemalloc.so.2 MALLOC_ARENA_MAX=2
 # nonroot. A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-EXPOSE 9464
+EXPOSE 9464 9480
 # Node is process 1 and handles SIGTERM itself: it drains. No shell or init stands in between.
 ENTRYPOINT ["/usr/local/bin/node", "/app/dist/main.js"]
 CMD ["run", "--config", "/etc/millrace/millrace.yaml"]

@@ -488,3 +488,12 @@ SELECT
 FROM points_local AS p
 WHERE p.metric = 'engagement_rate';
 INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (8, 'c14e74586a0b6367c12ee3cc92d2e3bf141b90c73500c53d4d512ba8d96219ad', '0008_engagement.sql');
+
+-- 0009_engagement_before.sql
+INSERT INTO creators_engagement
+SELECT d.platform AS platform, d.creator_id AS creator_id, argMax(d.value, d.ord) AS rate, max(d.ord) AS ord
+FROM points_daily AS d FINAL
+WHERE d.metric = 'engagement_rate' AND d.day >= toDate(now('UTC')) - 35
+GROUP BY platform, creator_id
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+INSERT INTO migrations (version, checksum, file) SETTINGS async_insert = 0, max_execution_time = 30 VALUES (9, '9bd2e2dc639bd1061d3a75901b3c186797579aca6ed883d08359d2b4fe54af58', '0009_engagement_before.sql');

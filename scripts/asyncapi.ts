@@ -22,6 +22,10 @@ const HEADER_SCHEMAS: Readonly<Record<HeaderName, Readonly<Record<string, unknow
     pattern: '^[0-9]+-[0-9]+$',
   },
   [HEADERS.replayedAt]: { description: 'When it was sent back, Unix ms.', pattern: WHOLE },
+  [HEADERS.watched]: {
+    description:
+      '`1` on a job that was asked for through the API: whoever works on it says when it has begun.',
+  },
   [HEADERS.group]: { description: 'The consumer group that wrote this.' },
   [HEADERS.version]: { description: 'The version of millrace that wrote this.' },
   [HEADERS.cut]: {
@@ -45,6 +49,8 @@ const TROUBLE = [
   HEADERS.version,
 ] as const
 const REPLAY = [HEADERS.replayOf, HEADERS.replayedAt] as const
+
+const WATCHED = [HEADERS.watched] as const
 
 const TRACE_CONTEXT = {
   traceparent: {
@@ -140,7 +146,7 @@ export function asyncApi(): unknown {
       messages: {
         job: {
           summary: 'A job, as producers publish it. A dead letter that was sent back stands here too.',
-          headers: headers([], [...REPLAY, ...ORIGIN]),
+          headers: headers([], [...REPLAY, ...ORIGIN, ...WATCHED]),
           payload: { $ref: './job.schema.json' },
           bindings: { kafka: { key: CREATOR_KEY, bindingVersion: '0.5.0' } },
           examples: [
@@ -164,17 +170,17 @@ export function asyncApi(): unknown {
         },
         retry: {
           summary: 'The record as it was published, and when it is due.',
-          headers: headers([...ORIGIN, ...TROUBLE, HEADERS.dueAt], REPLAY),
+          headers: headers([...ORIGIN, ...TROUBLE, HEADERS.dueAt], [...REPLAY, ...WATCHED]),
           payload: { $ref: './job.schema.json' },
         },
         parked: {
           summary: 'The record as it was published, and since when it waits.',
-          headers: headers([...ORIGIN, HEADERS.parkedAt], [...TROUBLE, ...REPLAY]),
+          headers: headers([...ORIGIN, HEADERS.parkedAt], [...TROUBLE, ...REPLAY, ...WATCHED]),
           payload: { $ref: './job.schema.json' },
         },
         deadLetter: {
           summary: 'The record as it was published, and why it was given up.',
-          headers: headers([...ORIGIN, ...TROUBLE], [...REPLAY, HEADERS.cut]),
+          headers: headers([...ORIGIN, ...TROUBLE], [...REPLAY, ...WATCHED, HEADERS.cut]),
           contentType: 'application/octet-stream',
           payload: ANY_BYTES,
         },

@@ -2,6 +2,7 @@ import { History } from './admin/history.ts'
 import { AdminServer } from './admin/server.ts'
 import type { Status } from './admin/status.ts'
 import { AnnouncingPublisher } from './api/events/announcing-publisher.ts'
+import { MemoryNotes } from './api/scrapes/notes.ts'
 import type { Config } from './config/schema.ts'
 import { secretsOf } from './config/secrets.ts'
 import { FetchEngine } from './fetch/engine.ts'
@@ -20,6 +21,7 @@ import { type Input, openIntake, parkingOptionsOf } from './parts/intake.ts'
 import { grantTimeoutMs, openLimiter } from './parts/limits.ts'
 import { openMarks } from './parts/marks.ts'
 import { platformsOf } from './parts/platforms.ts'
+import { openProgress } from './parts/progress.ts'
 import { openPublisher } from './parts/publisher.ts'
 import { openStore } from './parts/store.ts'
 import { openEngine } from './parts/timeseries.ts'
@@ -210,6 +212,8 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
 
   // Jobs: from the intake through the pipeline.
   const marks = await running(openMarks(config, log))
+  const notes = new MemoryNotes()
+  const progress = started.adopt(openProgress(config, notes, log), (one) => one.stop())
   const intake = openIntake(config, topics, input, { metrics, log })
   const parking = await running(new Parking(parkingOptionsOf(config, topics, live), intake, log))
   const pipeline = new Pipeline({
@@ -234,6 +238,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     secrets,
     logJobs: config.log.jobs,
     traces: openTraces(version),
+    progress,
   })
   const readiness = new ReadinessWatch(
     [
@@ -297,7 +302,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
   // The embedded database belongs to this process, so whoever wants to ask it has to ask here.
   const api = config.api.enabled
     ? openApi(config, {
-        ...{ engine, store, publisher, topics, metrics, log },
+        ...{ engine, store, publisher, topics, metrics, log, notes },
         platforms: platforms.map(({ platform }) => platform),
       })
     : null

@@ -19,7 +19,7 @@ export type Problem = {
   readonly title: string
   readonly status: number
   /** Stable: branch on it. */
-  readonly code: 'invalid_request' | 'cursor_invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'method_not_allowed' | 'idempotency_in_progress' | 'too_large' | 'unsupported_media_type' | 'misdirected' | 'idempotency_mismatch' | 'job_refused' | 'rate_limited' | 'too_many_queries' | 'internal' | 'unavailable' | 'query_timeout'
+  readonly code: 'invalid_request' | 'cursor_invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'method_not_allowed' | 'request_timeout' | 'idempotency_in_progress' | 'too_large' | 'unsupported_media_type' | 'misdirected' | 'idempotency_mismatch' | 'job_refused' | 'rate_limited' | 'too_many_queries' | 'headers_too_large' | 'internal' | 'unavailable' | 'query_timeout'
   /** What was found and what was expected, in a sentence. */
   readonly detail: string
   /** The id of the request, as in `x-request-id`. */
@@ -192,8 +192,8 @@ export type Dashboard = {
 
 export type Scrape = {
   readonly job_id: string
-  /** `queued` until it has ended. */
-  readonly state: 'queued' | 'done' | 'skipped' | 'dead'
+  /** `running` from its first call to the platform on; `queued` before, and while it waits for its next try. */
+  readonly state: 'queued' | 'running' | 'done' | 'skipped' | 'dead'
   readonly platform: string
   readonly creator_id: string
   readonly job_type: string

@@ -20,11 +20,11 @@ export function datasetOf(rows: number): Dataset {
   return { creators: Math.round(rows / nights / METRICS.length), metrics: METRICS, nights }
 }
 
-/** Ids as the three platforms have them: ten digits, `UC` and 22 letters, a name. `n` is the creator's number. */
+/** Ids as the three platforms have them: ten digits, `UC` and 22 letters, a name. `n` is the creator's number, of any type. */
 const PLATFORM = `['instagram', 'youtube', 'tiktok'][n % 3 + 1]`
 const CREATOR_ID = `multiIf(
   n % 3 = 0, toString(1000000000 + cityHash64(n) % 9000000000),
-  n % 3 = 1, concat('UC', substring(base64URLEncode(unhex(hex(sipHash128(n)))), 1, 22)),
+  n % 3 = 1, concat('UC', substring(base64URLEncode(unhex(hex(sipHash128(toUInt32(n))))), 1, 22)),
   concat(['the', 'its', 'real', 'by', 'dr'][n % 5 + 1], '.', lower(hex(toUInt32(cityHash64(n))))))`
 
 /** The platform and the id of one creator of the dataset, as SELECT … FROM (SELECT <n> AS n). */

@@ -1,19 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { messageOf } from '../job/errors.ts'
 import { REASONS } from '../job/reason.ts'
-import {
-  OPENMETRICS_TEXT,
-  openMetrics,
-  PROMETHEUS_TEXT,
-  prefersOpenMetrics,
-} from '../telemetry/exposition.ts'
+import { shared } from '../lib/shared.ts'
+import { LateError, within } from '../lib/within.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { ActionDoor, type Actions } from './actions.ts'
 import { EventStream } from './events.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { listen } from './listen.ts'
+import { type AdminAddress, addressOf, closed, listen, QUIET } from './listen.ts'
+import { MetricsPage } from './metrics-page.ts'
 import { type ConsolePage, loadConsolePage } from './page.ts'
 import { PictureDoor } from './picture-door.ts'
 import { secure, send, sendJson } from './respond.ts'
@@ -46,19 +42,8 @@ export interface AdminPorts {
   readonly beforeScrape?: readonly (() => void | Promise<void>)[]
 }
 
-export interface AdminAddress {
-  readonly host: string
-  readonly port: number
-  /** Without a slash at the end. */
-  readonly url: string
-}
-
 const STATUS_MS_MAX = 5_000
-const PREPARE_MS_MAX = 1_000
 const CONNECTIONS_MAX = 256
-
-/** Open connections get this long to end by themselves when the server stops. */
-const STOP_GRACE_MS = 1_000
 
 /**
  * The admin port: `/metrics`, `/livez`, `/readyz`, `/status`, the console at `/` and its `/events`. It only reads, except for
@@ -69,7 +54,7 @@ export class AdminServer {
   readonly #ports: AdminPorts
   readonly #heartbeat: Heartbeat
   readonly #events: EventStream
-  readonly #textOfMetrics = shared(() => this.#renderMetrics())
+  readonly #metrics: MetricsPage
   readonly #status = shared(() => this.#askStatus())
   readonly #pictures: PictureDoor
   readonly #actions: ActionDoor | undefined
@@ -82,6 +67,7 @@ export class AdminServer {
     this.#ports = ports
     const { standstillMsMax, eventsIntervalMs, eventClientsMax, eventBacklogBytesMax, token } = options
     const { source, actions, log } = ports
+    this.#metrics = new MetricsPage(ports)
     this.#pictures = new PictureDoor(source.picture?.bind(source))
     this.#actions = actions && new ActionDoor({ token, actions, log })
     this.#heartbeat = new Heartbeat(standstillMsMax === undefined ? {} : { standstillMsMax })
@@ -102,30 +88,16 @@ export class AdminServer {
   async start(): Promise<AdminAddress> {
     if (this.#address !== undefined) return this.#address
     this.#page = await loadConsolePage()
-    const server = createServer(
-      {
-        maxHeaderSize: 8 * 1024,
-        headersTimeout: 5_000,
-        requestTimeout: 10_000,
-        keepAliveTimeout: 30_000,
-        connectionsCheckingInterval: 2_000,
-      },
-      (request, response) => {
-        this.#answer(request, response).catch((error: unknown) => this.#fail(request, response, error))
-      },
-    )
+    const server = createServer(QUIET, (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => this.#fail(request, response, error))
+    })
     server.maxHeadersCount = 64
     server.maxConnections = CONNECTIONS_MAX
     await listen(server, this.#options)
     server.on('error', (error) => this.#ports.log.error({ err: error }, 'the admin server has a problem'))
     this.#server = server
     this.#heartbeat.start()
-    const { address, family, port } = server.address() as AddressInfo
-    this.#address = {
-      host: address,
-      port,
-      url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
-    }
+    this.#address = addressOf(server)
     return this.#address
   }
 
@@ -136,11 +108,7 @@ export class AdminServer {
     this.#address = undefined
     this.#heartbeat.stop()
     this.#events.stop()
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-    server.closeIdleConnections()
-    const forced = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS)
-    await closed
-    clearTimeout(forced)
+    await closed(server)
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -162,11 +130,8 @@ export class AdminServer {
         const { ready, reasons } = this.#ports.source.ready()
         return sendJson(response, ready ? 200 : 503, JSON.stringify({ ready, reasons }))
       }
-      case '/metrics': {
-        const text = await this.#textOfMetrics()
-        if (!prefersOpenMetrics(request.headers.accept)) return send(response, 200, PROMETHEUS_TEXT, text)
-        return send(response, 200, OPENMETRICS_TEXT, openMetrics(text))
-      }
+      case '/metrics':
+        return await this.#metrics.answer(request, response)
     }
     // Beyond this line is what people look at in a browser, and what another site's page must not reach through it.
     const refusal = this.#refusal(request)
@@ -264,18 +229,6 @@ export class AdminServer {
     return status
   }
 
-  async #renderMetrics(): Promise<string> {
-    for (const prepare of this.#ports.beforeScrape ?? []) {
-      try {
-        await within(PREPARE_MS_MAX, 'a metric', prepare())
-      } catch (error) {
-        // One figure less is better than no figures, least of all while something is wrong.
-        this.#ports.log.warn({ err: error }, 'a metric could not be read for a scrape')
-      }
-    }
-    return this.#ports.metrics.registry.metrics()
-  }
-
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     this.#ports.log.error({ err: error, path: request.url }, 'the admin server could not answer')
     if (response.headersSent) response.destroy()
@@ -284,26 +237,3 @@ export class AdminServer {
 }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
-
-/** Who asks while an answer is under way gets that one: a crowd costs as much as one. */
-function shared<T>(work: () => Promise<T>): () => Promise<T> {
-  let underWay: Promise<T> | undefined
-  return () => {
-    underWay ??= work().finally(() => {
-      underWay = undefined
-    })
-    return underWay
-  }
-}
-
-class LateError extends Error {}
-
-async function within<T>(msMax: number, what: string, work: T | Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new LateError(`${what} did not come within ${msMax} ms`)), msMax)
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}

@@ -29,6 +29,8 @@ export interface Context {
   readonly platforms: readonly string[]
   readonly queryTimeoutMs: number
   readonly exportTimeoutMs: number
+  /** How long nothing of an export may go out before it is broken off. */
+  readonly exportStallMs: number
   readonly streamClientsMax: number
 }
 

@@ -18,6 +18,9 @@ export interface SharedCounts {
   readonly keyPrefix: string
 }
 
+/** Exports at a time. Each holds one of ten connections to the database for as long as its client takes. */
+const EXPORTS_MAX = { ofClient: 2, all: 5 }
+
 type Limiter = RateLimiterMemory | RateLimiterRedis
 
 /**
@@ -29,6 +32,7 @@ export class Fairness {
   readonly #requests: Limiter
   readonly #jobs: Limiter
   readonly #running = new Map<string, number>()
+  readonly #exporting: string[] = []
 
   constructor(options: FairnessOptions, shared?: SharedCounts) {
     this.#options = options
@@ -64,6 +68,26 @@ export class Fairness {
       const now = (this.#running.get(client) ?? 1) - 1
       if (now === 0) this.#running.delete(client)
       else this.#running.set(client, now)
+    }
+  }
+
+  /** The same for an export. Throws `too_many_queries`, or `unavailable` when it is others who have them all. */
+  enterExport(client: string): () => void {
+    const retry = { headers: { 'retry-after': '10' } }
+    if (this.#exporting.filter((one) => one === client).length >= EXPORTS_MAX.ofClient) {
+      const detail = `You have ${EXPORTS_MAX.ofClient} exports running, as many as one client may; wait for one of them.`
+      throw new ApiProblem('too_many_queries', detail, retry)
+    }
+    if (this.#exporting.length >= EXPORTS_MAX.all)
+      throw new ApiProblem('unavailable', 'As many exports run as may; come again in a while.', retry)
+    const leave = this.enter(client)
+    this.#exporting.push(client)
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      leave()
+      this.#exporting.splice(this.#exporting.indexOf(client), 1)
     }
   }
 

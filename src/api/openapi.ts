@@ -2,6 +2,7 @@ import type { FastifyDynamicSwaggerOptions as SwaggerOptions } from '@fastify/sw
 import type { FastifySchema } from 'fastify'
 import { type jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { version } from '../version.ts'
+import { addLinks } from './links.ts'
 import { PROBLEM_JSON, PROBLEMS, type ProblemCode, problemSchema } from './problem.ts'
 
 /** What the document says of itself. */
@@ -68,7 +69,10 @@ export function documented(transform: typeof jsonSchemaTransform): typeof jsonSc
 
 type ObjectTransform = typeof jsonSchemaTransformObject
 
-/** The library lists every schema of the process that has an id; ours are those that the document speaks of. */
+/**
+ * The library lists every schema of the process that has an id; ours are those that the document speaks of. Links stand in no
+ * route's schema, so they are added here.
+ */
 export const withOurSchemas: ObjectTransform = (input) => {
   const document = jsonSchemaTransformObject(input) as {
     paths?: unknown
@@ -86,6 +90,7 @@ export const withOurSchemas: ObjectTransform = (input) => {
     }
   }
   collect(document.paths)
+  addLinks(document.paths)
   const schemas = Object.fromEntries(Object.entries(all).filter(([name]) => found.has(name)))
   return { ...document, components: { ...document.components, schemas } } as ReturnType<ObjectTransform>
 }

@@ -16,15 +16,16 @@ export const flagged = z.preprocess(
 )
 
 /** No control characters: none of them is part of anything that we keep, and the engine's text formats would choke on some. */
-export const printable = (max: number) =>
+export const printable = (max: number, but = '') =>
   z
     .string()
-    .regex(new RegExp(`^[^\\u0000-\\u001f\\u007f-\\u009f]{1,${max}}$`, 'u'))
+    .regex(new RegExp(`^${but}[^\\u0000-\\u001f\\u007f-\\u009f]{1,${max}}$`, 'u'))
     .refine((text) => text.isWellFormed(), 'expected well-formed Unicode')
 
 export const platformName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/)
 export const creatorId = printable(200).describe("The platform's id or handle of the creator.")
-export const jobId = printable(200)
+/** Not `.` or `..`, which no address can end with. */
+export const jobId = printable(200, '(?!\\.\\.?$)')
 export const cursor = z
   .string()
   .regex(new RegExp(`^[A-Za-z0-9_-]{1,${CURSOR_LENGTH_MAX - 24}}\\.[A-Za-z0-9_-]{22}$`))

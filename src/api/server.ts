@@ -9,7 +9,7 @@ import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zo
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { Gate } from './auth/gate.ts'
 import { type App, type Context, clientOf } from './context.ts'
-import { problemOf } from './failure.ts'
+import { problemOf, replyToUnreadable } from './failure.ts'
 import { documented, OPENAPI, withOurSchemas } from './openapi.ts'
 import { ApiProblem, PROBLEM_JSON } from './problem.ts'
 import { allows, type Role } from './role.ts'
@@ -20,13 +20,15 @@ import { type Health, healthRoutes } from './routes/health.ts'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoute } from './routes/page.ts'
 import { scrapeRoutes } from './routes/scrapes.ts'
-import { streamRoute } from './routes/stream.ts'
+import { STREAM, streamRoute } from './routes/stream.ts'
 
 export interface ApiServerOptions {
   readonly host: string
   /** 0 takes any free port. */
   readonly port: number
   readonly corsOrigins: readonly string[]
+  /** How long requests that are under way may go on when it stops. Default 2,000. */
+  readonly stopGraceMs?: number | undefined
 }
 
 export interface ApiServerPorts {
@@ -37,8 +39,10 @@ export interface ApiServerPorts {
 
 const METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE'] as const
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)(:\d+)?$/i
-/** Open connections get this long to end by themselves. */
 const STOP_GRACE_MS = 2_000
+const IDLE_LOOK_MS = 50
+/** For the reply to what is no request to arrive. */
+const UNREADABLE_MS = 1_000
 const CONNECTIONS_MAX = 20_000
 
 const SECURITY_HEADERS = {
@@ -92,8 +96,11 @@ export class ApiServer {
     const forced = setTimeout(() => {
       app.server.closeAllConnections()
       for (const socket of app.websocketServer.clients) socket.terminate()
-    }, STOP_GRACE_MS)
+    }, this.#options.stopGraceMs ?? STOP_GRACE_MS)
+    // A connection whose request ends meanwhile would be kept for the next one, which does not come.
+    const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_LOOK_MS)
     await app.close()
+    clearInterval(idle)
     clearTimeout(forced)
   }
 
@@ -113,12 +120,19 @@ export class ApiServer {
       genReqId: (request) => requestIdOf(request.headers['x-request-id']),
       requestIdHeader: false,
       bodyLimit: 64 * 1024,
-      routerOptions: { maxParamLength: 1_024 },
+      // 200 characters, of up to four bytes, of three characters each.
+      routerOptions: { maxParamLength: 2_400 },
       requestTimeout: 30_000,
       keepAliveTimeout: 72_000,
-      http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000 },
+      // By default it is looked at twice a minute whose time is over.
+      http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
       forceCloseConnections: 'idle',
       exposeHeadRoutes: true,
+      clientErrorHandler: (error, socket) => {
+        if (error.code !== 'ECONNRESET' && socket.writable) socket.end(replyToUnreadable(error.code))
+        // Not at once: while the client still sends, that would take the reply away again.
+        setTimeout(() => socket.destroy(), UNREADABLE_MS).unref()
+      },
       frameworkErrors: (error, request, reply) => {
         void this.#fail(error, request as unknown as FastifyRequest, reply as unknown as FastifyReply)
       },
@@ -201,7 +215,13 @@ export class ApiServer {
       const expected = `Found ${request.method}, expected ${allow}.`
       throw new ApiProblem('method_not_allowed', expected, { headers: { allow } })
     }
+    const wantsSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
+    if (wantsSocket && request.routeOptions.url !== undefined && request.routeOptions.url !== STREAM)
+      throw new ApiProblem('invalid_request', `Only ${STREAM} takes a WebSocket.`)
     if (role === undefined) return
+    const encoding = request.headers['content-encoding'] ?? 'identity'
+    if (request.method === 'POST' && encoding !== 'identity')
+      throw new ApiProblem('unsupported_media_type', 'Expected a body without `content-encoding`.')
     request.principal = await this.#admit(request)
     reply.headers(
       await this.#ports.context.fairness.request(clientOf(request), request.routeOptions.url ?? ''),

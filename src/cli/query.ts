@@ -19,7 +19,8 @@ export async function query(
   }
   const engine = openEngine(config)
   try {
-    await engine.open()
+    // In a folder without one, or with a name that is wrong, an empty database would answer `no rows`.
+    await engine.open({ create: false })
     const rows = await select<Record<string, unknown>>(engine, options.sql.replace(/;\s*$/, ''))
     if (options.json) {
       for (const row of rows) terminal.stdout.write(`${JSON.stringify(row)}\n`)
@@ -35,7 +36,10 @@ export async function query(
   }
 }
 
+/** Fractions with all their digits: an engagement rate of 0.0612 is not 0.06. */
 function shown(value: unknown): string | number {
+  if (typeof value === 'number' && !Number.isInteger(value))
+    return value.toLocaleString('en-US', { maximumSignificantDigits: 15 })
   if (typeof value === 'number' || typeof value === 'string') return value
   return JSON.stringify(value) ?? ''
 }

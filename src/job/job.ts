@@ -70,6 +70,8 @@ export interface Job {
   readonly parkedAtMs: number | undefined
   /** Which dead letter this is, sent back by hand; empty for a job that is not. */
   readonly replayOf: string
+  /** Somebody may ask how far it is: who works on it says when it has begun. */
+  readonly watched: boolean
   /** W3C trace context of the producer, if it sent one. */
   readonly traceparent: string | undefined
 }
@@ -91,6 +93,8 @@ export const HEADERS = {
   replayOf: 'millrace-replay-of',
   /** When it was, Unix ms. */
   replayedAt: 'millrace-replayed-at',
+  /** `1` on a job that was asked for through the API: whoever works on it says when it has begun. */
+  watched: 'millrace-watched',
   group: 'millrace-group',
   version: 'millrace-version',
   /**
@@ -177,6 +181,7 @@ export function parseJob(record: SourceRecord): ParsedJob {
       throttled: wholeNumber(headerText(record.headers, HEADERS.throttled)) ?? 0,
       parkedAtMs: wholeNumber(headerText(record.headers, HEADERS.parkedAt)),
       replayOf: headerText(record.headers, HEADERS.replayOf) ?? '',
+      watched: HEADERS.watched in record.headers,
       traceparent: headerText(record.headers, 'traceparent'),
     },
   }

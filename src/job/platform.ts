@@ -150,17 +150,20 @@ export interface JobType<Params extends z.ZodType = z.ZodType, E extends Endpoin
   run(job: TypedJob<z.output<Params>>, context: CallContext<E>): Promise<Harvest>
 }
 
-/** A platform, as one file defines it. See docs/guides/platform.md and platforms/define. */
-export interface Platform<E extends Endpoints = Endpoints, C extends z.ZodType = z.ZodType> {
+/** What a platform's file says of it beside its jobs. */
+export interface PlatformFacts<E extends Endpoints, C extends z.ZodType> {
+  /** Lower-case, as jobs name it in `platform`. */
   readonly name: string
-  /** Scheme and host of its API; `platforms.<name>.origin` overrides it. */
+  /** Scheme and host of its API, and a path prefix where it has one; `platforms.<name>.origin` overrides it. */
   readonly origin: string
   /** Which API this was written against, and which version. */
   readonly version?: string
+  /** What the user has to configure under `platforms.<name>.credentials`. */
   readonly credentials: C
   readonly endpoints: E
   /** Normalises and checks `creator_id`; throws an Error with one sentence when it cannot be one. Default: as it is. */
   readonly creatorId?: (id: string) => string
+  /** What every call needs; asked before the first call, ahead of its expiry, and after `unauthorized`. */
   readonly authorise?: (
     credentials: z.output<C>,
     context: Pick<CallContext<E>, 'get' | 'now'>,
@@ -171,6 +174,11 @@ export interface Platform<E extends Endpoints = Endpoints, C extends z.ZodType =
   readonly refused?: (reply: JsonReply) => Refusal | undefined
   /** What the platform's own headers say about the limits of the credential, on replies that are no refusal. */
   readonly advice?: (reply: JsonReply) => Advice | undefined
+}
+
+/** A platform, as those who run it know it. See docs/guides/platform.md and platforms/define. */
+export interface Platform<E extends Endpoints = Endpoints, C extends z.ZodType = z.ZodType>
+  extends PlatformFacts<E, C> {
   // The params of each job type differ; a heterogeneous record can only be held with the widest parameter type.
   readonly jobs: Readonly<Record<string, JobType<z.ZodType, E>>>
 }

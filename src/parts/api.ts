@@ -13,7 +13,7 @@ import { MemoryLog } from '../api/events/memory-log.ts'
 import { RedisLog } from '../api/events/redis-log.ts'
 import { ResultsReader } from '../api/events/results-reader.ts'
 import { Fairness } from '../api/fairness.ts'
-import { MemoryNotes, RedisNotes } from '../api/scrapes/notes.ts'
+import { MemoryNotes, type Notes, RedisNotes } from '../api/scrapes/notes.ts'
 import { ScrapeDesk, type ScrapeRequest } from '../api/scrapes/scrape-desk.ts'
 import { ApiServer } from '../api/server.ts'
 import type { Config } from '../config/schema.ts'
@@ -24,7 +24,7 @@ import type { Platform } from '../job/platform.ts'
 import type { OutRecord, Publisher } from '../job/record.ts'
 import type { ObjectStore } from '../job/store.ts'
 import { createKafkaClient } from '../kafka/client.ts'
-import { jobRecord } from '../pipeline/messages.ts'
+import { watchedRecord } from '../pipeline/messages.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Engine } from '../timeseries/engine.ts'
@@ -42,6 +42,10 @@ export interface ApiParts {
   readonly platforms: readonly Platform[]
   readonly metrics: Metrics
   readonly log: Log
+  /** How long requests that are under way may go on when it stops; the server's own default is for a daemon that waits for it. */
+  readonly stopGraceMs?: number
+  /** Notes of jobs without Redis: shared with the daemon in this process, which says in them which have begun. */
+  readonly notes?: Notes
 }
 
 /** The analytics API as the configuration has it. `start` and `stop` mirror each other. */
@@ -79,7 +83,7 @@ export function openApi(config: Config, parts: ApiParts): Api {
     link === undefined || link.client instanceof Cluster ? undefined : { client: link.client, keyPrefix },
   )
   const scrapes = new ScrapeDesk({
-    notes: link === undefined ? new MemoryNotes() : new RedisNotes(link, keyPrefix),
+    notes: link === undefined ? (parts.notes ?? new MemoryNotes()) : new RedisNotes(link, keyPrefix),
     engine,
     publish: (jobs, signal) => publish(parts, jobs, signal),
     objection: (request) => objectionTo(platforms.get(request.platform), request),
@@ -115,16 +119,17 @@ export function openApi(config: Config, parts: ApiParts): Api {
   )
   const gate = gateOf(api)
   const server = new ApiServer(
-    { host: api.host, port: api.port, corsOrigins: api.cors_origins },
+    { host: api.host, port: api.port, corsOrigins: api.cors_origins, stopGraceMs: parts.stopGraceMs },
     {
       gate,
-      health: { check: () => readiness(engine, events) },
+      health: { check: () => readiness(engine, events, reader) },
       context: {
         ...{ engine, answers, fairness, events, scrapes, store, metrics, log, normalise },
         cursors: new Cursors(api.cursor_secret ?? api.auth.jwt?.secret ?? randomBytes(32)),
         platforms: [...platforms.keys()],
         queryTimeoutMs: api.query_timeout,
         exportTimeoutMs: api.export_timeout,
+        exportStallMs: api.export_stall,
         streamClientsMax: api.stream_clients_max,
       },
     },
@@ -185,16 +190,16 @@ function gateOf({ auth }: Config['api']): Gate {
   })
 }
 
-async function readiness(engine: Engine, events: EventLog) {
+async function readiness(engine: Engine, events: EventLog, reader: ResultsReader | undefined) {
   const reasons: string[] = []
   await engine
     .ping(AbortSignal.timeout(READY_MS_MAX))
     .catch(() => reasons.push('the database does not answer'))
+  const ready = reasons.length === 0
   // Without its events the API is slower, not wrong: it stays ready.
-  return {
-    ready: reasons.length === 0,
-    reasons: events.healthy ? reasons : [...reasons, 'Redis does not answer'],
-  }
+  if (!events.healthy) reasons.push('Redis does not answer')
+  if (reader?.healthy === false) reasons.push('results are not read for the moment')
+  return { ready, reasons }
 }
 
 async function publish(
@@ -205,7 +210,7 @@ async function publish(
   const byTopic = new Map<string, OutRecord[]>()
   for (const job of jobs) {
     const topic = jobTopicOf(topics, job.platform)
-    byTopic.set(topic, [...(byTopic.get(topic) ?? []), jobRecord(job)])
+    byTopic.set(topic, [...(byTopic.get(topic) ?? []), watchedRecord(job)])
   }
   await Promise.all([...byTopic].map(([topic, records]) => publisher.publish(topic, records, signal)))
 }

@@ -1,5 +1,5 @@
 import { hostname, networkInterfaces } from 'node:os'
-import type { AdminAddress } from '../admin/server.ts'
+import type { AdminAddress } from '../admin/listen.ts'
 import type { Config } from '../config/schema.ts'
 import { Fleet, type FleetPorts } from '../fleet/fleet.ts'
 import type { Report } from '../fleet/member.ts'

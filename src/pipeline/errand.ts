@@ -24,3 +24,16 @@ export interface Errand {
   /** The creator's id as the platform normalises it, under which rows are written; the job's own until it is known. */
   creatorId: string
 }
+
+/** The same errand, which says once when the first call is made for it; also when that is one that it shares with others. */
+export function observed(errand: Errand, begun: () => void): Errand {
+  let { calls } = errand
+  return Object.defineProperty(errand, 'calls', {
+    get: () => calls,
+    set: (now: number) => {
+      const isFirst = calls === 0
+      calls = now
+      if (isFirst) begun()
+    },
+  })
+}

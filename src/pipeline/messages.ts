@@ -185,6 +185,12 @@ export function jobRecord(message: JobMessage, headers: RecordHeaders = {}): Out
   }
 }
 
+/** The same job, of which somebody may ask how far it is. */
+export function watchedRecord(message: JobMessage): OutRecord {
+  const record = jobRecord(message)
+  return { ...record, headers: { ...record.headers, [HEADERS.watched]: header(1) } }
+}
+
 function header(value: string | number): Buffer {
   return Buffer.from(String(value), 'utf8')
 }

@@ -2,6 +2,7 @@ import { messageOf } from '../job/errors.ts'
 import { type Job, parseJob } from '../job/job.ts'
 import { type Marks, markOf, markOfRecord } from '../job/mark.ts'
 import type { Outcome } from '../job/outcome.ts'
+import type { Progress } from '../job/progress.ts'
 import type { Delivery } from '../job/record.ts'
 import { joined, sleep } from '../lib/abort.ts'
 import { EACH, type Log } from '../telemetry/log.ts'
@@ -10,7 +11,7 @@ import type { Secrets } from '../telemetry/secrets.ts'
 import type { Traces } from '../telemetry/traces.ts'
 import type { Completion, Ended, Ending } from './completion.ts'
 import type { DeadBreaker } from './dead-breaker.ts'
-import type { Errand } from './errand.ts'
+import { type Errand, observed } from './errand.ts'
 import { type FailedJob, FailureBook } from './failure-book.ts'
 import { ABANDONED, IN_THE_WAY, runJob } from './job-run.ts'
 import type { Parking } from './parking.ts'
@@ -34,6 +35,8 @@ export interface PipelineParts {
   readonly logJobs: 'failures' | 'all' | 'none'
   /** Undefined when nobody traces. */
   readonly traces?: Traces | undefined
+  /** Told of jobs that somebody watches. */
+  readonly progress?: Progress | undefined
 }
 
 const AGAIN_MS = { first: 1_000, most: 60_000 }
@@ -178,7 +181,8 @@ export class Pipeline {
     const standing = parking.admit(platform, delivery)
     this.#consumed++
     metrics.jobs_consumed_total.inc({ platform })
-    const errand: Errand = {
+    const watcher = job.watched ? this.#parts.progress : undefined
+    const plain: Errand = {
       priority: job.priority,
       sinceMs: job.parkedAtMs ?? startedAtMs,
       expiresAtMs: job.expiresAtMs,
@@ -193,6 +197,7 @@ export class Pipeline {
       creatorId: job.creatorId,
       trace: taken.trace,
     }
+    const errand = watcher === undefined ? plain : observed(plain, () => watcher.begun(job.id))
     // Until it is seen to need nothing of its platform.
     standing.waits()
     let outcome: Awaited<ReturnType<typeof runJob>>
@@ -201,13 +206,20 @@ export class Pipeline {
       if (outcome === IN_THE_WAY) {
         standing.moves()
         const topic = parking.topicFor(platform, delivery)
-        if (topic !== undefined && (await park(topic))) return
+        if (topic !== undefined && (await park(topic))) {
+          if (errand.calls > 0) watcher?.waits(job.id)
+          return
+        }
         // Not possible any more, or its topic does not take it: then it waits on.
         mayBePutAside = false
         outcome = await runJob(job, upstream, errand, { retry, marks, log, secrets })
       }
     } finally {
       standing.ends()
+    }
+    if (outcome === ABANDONED || outcome === IN_THE_WAY || outcome.status === 'retry') {
+      // Before it is put anywhere: whoever takes it from there may begin at once.
+      if (errand.calls > 0) watcher?.waits(job.id)
     }
     if (outcome === ABANDONED || outcome === IN_THE_WAY) return
     // The attempt that succeeded counts too; one that failed is in the tally.

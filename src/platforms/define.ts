@@ -1,45 +1,14 @@
 import type { z } from 'zod'
 import { MillraceError } from '../job/errors.ts'
 import type { Harvest } from '../job/outcome.ts'
-import type { Advice } from '../job/permit.ts'
-import type {
-  Authorisation,
-  CallContext,
-  Endpoints,
-  JsonReply,
-  Platform,
-  Refusal,
-  Throttle,
-  TypedJob,
-} from '../job/platform.ts'
+import type { CallContext, Endpoints, Platform, PlatformFacts, TypedJob } from '../job/platform.ts'
 
 /** Schemas of `params`, by job type. */
 type ParamsByJob = Readonly<Record<string, z.ZodType>>
 
 /** What a platform's file states; see docs/guides/platform.md. */
-export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J extends ParamsByJob> {
-  /** Lower-case, as jobs name it in `platform`. */
-  readonly name: string
-  /** Scheme and host of its API, and a path prefix where it has one; `platforms.<name>.origin` overrides it. */
-  readonly origin: string
-  /** Which API this was written against, and which version. */
-  readonly version?: string
-  /** What the user has to configure under `platforms.<name>.credentials`. */
-  readonly credentials: C
-  readonly endpoints: E
-  /** Normalises and checks `creator_id`; throws an Error with one sentence when it cannot be one. Default: as it is. */
-  readonly creatorId?: (id: string) => string
-  /** What every call needs; asked before the first call, ahead of its expiry, and after `unauthorized`. */
-  readonly authorise?: (
-    credentials: z.output<C>,
-    context: Pick<CallContext<E>, 'get' | 'now'>,
-  ) => Promise<Authorisation> | Authorisation
-  /** "Slow down" beyond status 429, which is always one. */
-  readonly throttled?: (reply: JsonReply) => Throttle | undefined
-  /** Refusals in the platform's own words. */
-  readonly refused?: (reply: JsonReply) => Refusal | undefined
-  /** What the platform's own headers say about its limits, on replies that are no refusal. */
-  readonly advice?: (reply: JsonReply) => Advice | undefined
+export interface PlatformDefinition<E extends Endpoints, C extends z.ZodType, J extends ParamsByJob>
+  extends PlatformFacts<E, C> {
   readonly jobs: { readonly [K in keyof J]: DefinedJob<E, J[K]> }
 }
 

@@ -17,7 +17,7 @@ import { mediaHarvest, type Post, type Profile, profileHarvest } from './snapsho
 /** What one call may ask for at most, of playlist items and of video ids. */
 const PAGE_ITEMS_MAX = 50
 
-const count = z.string().regex(/^\d+$/, 'expected digits').transform(Number)
+const count = z.string().regex(/^\d+$/, 'expected digits').transform(Number).pipe(z.int())
 /** By size: default, medium, high, standard, maxres; not every size is there. */
 const thumbnails = z.record(z.string(), z.looseObject({ url: z.string() }))
 

@@ -19,7 +19,7 @@ export interface RedisOptions {
 
 /** Who uses a connection, for the log and for CLIENT LIST. */
 export interface RedisUser {
-  readonly name: 'limiter' | 'marks' | 'tokens' | 'fleet' | 'api' | 'api-events'
+  readonly name: 'limiter' | 'marks' | 'tokens' | 'fleet' | 'api' | 'api-events' | 'progress'
   /** What does not happen while Redis is away. */
   readonly whileAway: string
   /** Sends the calls of one tick together. */

@@ -27,19 +27,32 @@ const MISNAMED_DEFAULTS = [
   'nodejs_active_resources_total',
 ]
 
+/** What the process of `millrace api` shows. A daemon's gauges in it would count it as a daemon that is not ready. */
+export const API_METRICS: ReadonlySet<MetricName> = new Set([
+  'api_request_duration_seconds',
+  'api_answers_total',
+  'api_stream_clients',
+  'build_info',
+  'event_loop_delay_seconds',
+  'memory_limit_bytes',
+])
+
 /**
  * Registers the whole catalogue on a registry of its own; nothing global, so that a process (a test) can hold several.
- * `defaults` adds prom-client's `process_*` and `nodejs_*`, less three that are misnamed.
+ * `defaults` adds prom-client's `process_*` and `nodejs_*`, less three that are misnamed. With `only` the others can be used like
+ * these, and are shown nowhere.
  */
-export function createMetrics(options: { defaults?: boolean } = {}): Metrics {
+export function createMetrics(options: { defaults?: boolean; only?: ReadonlySet<MetricName> } = {}): Metrics {
   const registry = new SlicedRegistry()
+  const unseen = new SlicedRegistry()
   const instruments: Record<string, unknown> = { registry }
   for (const [name, definition] of Object.entries(CATALOGUE) as [MetricName, MetricDefinition][]) {
     const { type, help, labels, buckets = [] } = definition
     const base = { name: METRIC_PREFIX + name, help, labels }
-    if (type === 'counter') instruments[name] = new Counter(base, registry)
-    else if (type === 'gauge') instruments[name] = new Gauge(base, registry)
-    else instruments[name] = new Histogram({ ...base, buckets }, registry)
+    const shownIn = options.only?.has(name) === false ? unseen : registry
+    if (type === 'counter') instruments[name] = new Counter(base, shownIn)
+    else if (type === 'gauge') instruments[name] = new Gauge(base, shownIn)
+    else instruments[name] = new Histogram({ ...base, buckets }, shownIn)
   }
   if (options.defaults === true) {
     collectDefaultMetrics({ register: registry })

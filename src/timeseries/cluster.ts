@@ -42,6 +42,8 @@ export class ClusterDdl {
       default:
         // What a migration fills from rows that are there: the first schema of a cluster has it, and no rows.
         if (FILLED_BY_VIEWS.has(name)) return []
+        // From all shards into all shards, by the key that both are sharded by.
+        if (FILLED_FROM_ALL.has(name)) return [statement]
         throw unknown(statement)
     }
   }
@@ -128,6 +130,7 @@ const HEAD =
 const INSIDE_A_NODE: ReadonlySet<string> = new Set(['creators_compared'])
 
 const FILLED_BY_VIEWS: ReadonlySet<string> = new Set(['days_written'])
+const FILLED_FROM_ALL: ReadonlySet<string> = new Set(['creators_engagement'])
 
 /** Always of columns of the table's sorting key: two versions of a row that landed on two shards would never meet. */
 const SHARDED_BY_DEFAULT = 'platform, creator_id'

@@ -5,6 +5,9 @@ import { TABLES } from './tables.ts'
 /**
  * The versions of a row share `ts` (or `day`), hence its partition: FINAL may work partition by partition. Only for tables
  * that are partitioned by time.
+ *
+ * Conditions on columns of the sorting key, which all versions of a row share, stand in PREWHERE: FINAL then merges what they leave
+ * instead of whole granules. Under FINAL the engine moves none there by itself.
  */
 const FINAL_BY_PARTITION = { settings: 'do_not_merge_across_partitions_select_final = 1' }
 
@@ -62,7 +65,7 @@ export async function fastestGrowing(engine: Engine, options: GrowthOptions): Pr
       : `SELECT platform, creator_id, min(${at}) AS first_at, max(${at}) AS last_at,
         argMin(value, ${at}) AS first, argMax(value, ${at}) AS last
       FROM ${source} FINAL
-      WHERE metric = {metric:String} AND ${at} >= {from:${moment}} AND ${at} <= {to:${moment}} ${platform}
+      PREWHERE metric = {metric:String} AND ${at} >= {from:${moment}} AND ${at} <= {to:${moment}} ${platform}
       GROUP BY platform, creator_id
       HAVING first_at < last_at AND first >= {value_min:Float64}`
   const rows = await select<
@@ -240,7 +243,7 @@ export async function history(engine: Engine, options: HistoryOptions): Promise<
     engine,
     `SELECT toUnixTimestamp64Milli(ts) AS ts_ms, toUnixTimestamp(observed_at) AS observed_s, value
     FROM points FINAL
-    WHERE platform = {platform:String} AND metric = {metric:String} AND creator_id = {creator_id:String}
+    PREWHERE platform = {platform:String} AND metric = {metric:String} AND creator_id = {creator_id:String}
       AND ts >= {from:DateTime64(3, 'UTC')} AND ts <= {to:DateTime64(3, 'UTC')}
     ORDER BY ts LIMIT {limit:UInt32}`,
     {

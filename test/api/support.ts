@@ -7,6 +7,7 @@ import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
 import type { OutRecord, Publisher } from '../../src/job/record.ts'
 import type { Row } from '../../src/job/row.ts'
+import type { ObjectStore } from '../../src/job/store.ts'
 import { openApi } from '../../src/parts/api.ts'
 import { topicsOf } from '../../src/parts/topics.ts'
 import { BUILT_IN } from '../../src/platforms/registry.ts'
@@ -54,18 +55,19 @@ export interface StartedApi {
   json<T>(path: string, headers?: Record<string, string>): Promise<T>
 }
 
-/** An API over this engine on a free port, stopped after the test. Redis only where `config` names it. */
+/** An API over this engine on a free port, stopped after the test, and the store with it. Redis only where `config` names it. */
 export async function startApi(
   t: TestContext,
   engine: Engine,
   config: Pick<ConfigInput, 'api' | 'redis'> = {},
+  ownStore?: ObjectStore,
 ): Promise<StartedApi> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-api-'))
   const whole = configSchema.parse({ ...config, data: folder, api: { ...config.api, port: 0 } })
   const platforms = [...BUILT_IN.values()]
   const published = new Published()
   const metrics = createMetrics()
-  const store = new FolderStore({ folder: join(folder, 'store') })
+  const store = ownStore ?? new FolderStore({ folder: join(folder, 'store') })
   const api = openApi(whole, {
     ...{ engine, store, publisher: published, platforms, metrics, log: silent },
     topics: topicsOf(

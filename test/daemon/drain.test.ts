@@ -16,7 +16,7 @@ import { realKafka } from './real-configuration.ts'
 
 const JOBS = 3_000
 const SEED = 17
-const DEADLINE_S = 12
+const DEADLINE_S = 25
 /** So many jobs are done before each SIGTERM. */
 const STOP_AFTER = [500, 1_200]
 

@@ -154,6 +154,55 @@ test('probes and port are those of the admin server, and a drain ends before it 
   assert.ok(killedAfterMs >= config.drain_deadline + 10_000)
 })
 
+const api = z
+  .object({
+    spec: z.object({
+      selector: z.object({ matchLabels: labels }),
+      template: z.object({
+        metadata: z.object({ labels }),
+        spec: z.object({
+          terminationGracePeriodSeconds: z.number(),
+          containers: z.tuple([
+            z.object({
+              image: z.string(),
+              args: z.array(z.string()),
+              ports: z.array(z.object({ name: z.string(), containerPort: z.number() })),
+              startupProbe: probe,
+              livenessProbe: probe,
+              readinessProbe: probe,
+              lifecycle: z.object({ preStop: z.object({ sleep: z.object({ seconds: z.number() }) }) }),
+            }),
+          ]),
+        }),
+      }),
+    }),
+  })
+  .parse(read('api-deployment.yaml')).spec
+
+test('the API has its own ports, labels and probes, and its requests end before it is killed', () => {
+  const [{ args, image, ports, lifecycle, ...probes }] = api.template.spec.containers
+  assert.equal(image, container.image)
+  assert.deepEqual(args, ['api', ...container.args.slice(1)])
+  assert.deepEqual(
+    ports.map(({ containerPort }) => containerPort),
+    [config.api.port, config.api.metrics_port],
+  )
+  const found = Object.entries(probes).map(([name, { httpGet }]) => [name, httpGet.path, httpGet.port])
+  assert.deepEqual(found, [
+    ['startupProbe', '/healthz', 'api'],
+    ['livenessProbe', '/healthz', 'api'],
+    ['readinessProbe', '/readyz', 'api'],
+  ])
+  // The daemons' service, policy and monitor must not choose it.
+  const name = { 'app.kubernetes.io/name': 'millrace-api' }
+  assert.deepEqual([api.selector.matchLabels, api.template.metadata.labels], [name, name])
+  for (const file of ['service', 'service-monitor', 'pod-disruption-budget', 'network-policy'])
+    assert.match(readFileSync(new URL(`api-${file}.yaml`, folder), 'utf8'), /name: millrace-api \}/, file)
+  const graceMs = (api.template.spec.terminationGracePeriodSeconds - lifecycle.preStop.sleep.seconds) * 1_000
+  assert.ok(graceMs >= config.drain_deadline + 10_000)
+  assert.ok(config.api.cursor_secret !== undefined, 'pages may come from any process')
+})
+
 test('pictures get the threads of the CPUs that are asked for, not of the machine', () => {
   assert.equal(String(config.images.threads), container.resources.requests.cpu)
   assert.equal(container.env[0].value, String(poolSize(config.images.threads).uvThreads))

@@ -31,6 +31,8 @@ class Bench {
   readonly trail: Trail = []
   readonly published: { topic: string; record: OutRecord }[] = []
   readonly written: JobRows[] = []
+  /** What was told of jobs that somebody watches. */
+  readonly progress: string[] = []
   readonly learnt: (LimitTarget & Advice)[] = []
   reply: (url: URL) => Reply | Promise<Reply> = () => json(200, { count: 7 })
   refuseRows = false
@@ -237,6 +239,10 @@ class Bench {
       log,
       secrets: this.secrets,
       logJobs: 'none',
+      progress: {
+        begun: (id) => this.progress.push(`begun ${id}`),
+        waits: (id) => this.progress.push(`waits ${id}`),
+      },
     })
   }
 
@@ -437,6 +443,23 @@ test('ids of follow-ups of follow-ups stay short and differ', async () => {
     .filter(({ topic }) => topic === 'jobs')
     .map(({ record }) => String(record.value))
   assert.equal(new Set(ids).size, 120)
+})
+
+test('of a job that somebody watches it is told when it begins and when it waits again, of no other', async () => {
+  const bench = new Bench()
+  const watched = { [HEADERS.watched]: Buffer.from('1') }
+  await bench.deliver({ ...JOB, job_id: 'of nobody' })
+  await bench.deliver({ ...JOB, job_id: 'wrong', creator_id: 'a b' }, watched)
+  assert.deepEqual(bench.progress, [], 'what makes no call never begins')
+  bench.reply = () => json(503, {}, { 'retry-after': '3600' })
+  await bench.deliver({ ...JOB, job_id: 'one' }, watched)
+  assert.deepEqual(bench.progress, ['begun one', 'waits one'])
+  // Whoever tries it next knows that it is watched.
+  const retry = bench.published.at(-1)?.record
+  assert.equal(headerText(retry?.headers ?? {}, HEADERS.watched), '1')
+  bench.reply = () => json(200, { count: 7 })
+  await bench.deliver({ ...JOB, job_id: 'one' }, retry?.headers)
+  assert.deepEqual(bench.progress.slice(2), ['begun one'], 'its result says the rest')
 })
 
 /** What must be the same in every result of a job. */

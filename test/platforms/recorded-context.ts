@@ -106,6 +106,7 @@ export function jobOf<P extends z.ZodType>(
     attempts: 0,
     throttled: 0,
     parkedAtMs: undefined,
+    watched: false,
     replayOf: '',
     traceparent: undefined,
   }

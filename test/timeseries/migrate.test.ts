@@ -6,7 +6,7 @@ import { execute, select } from '../../src/timeseries/engine.ts'
 import { migrate, parseMigration, readMigrations, schemaState } from '../../src/timeseries/migrate.ts'
 import { refreshViews, rowCounts } from '../../src/timeseries/queries.ts'
 import { need } from '../need.ts'
-import { count, openOwnDatabase } from './support.ts'
+import { count, openOwnDatabase, SLOW } from './support.ts'
 
 const CONTRACT = [
   ...['points', 'creators', 'media', 'media_points', 'pictures', 'jobs'],
@@ -22,7 +22,7 @@ describe('migrations', () => {
       assert.ok(migration.statements.length > 0, migration.file)
       for (const statement of migration.statements) {
         const repeatable =
-          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|INSERT INTO days_written|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ ((ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS|MODIFY (SETTING|QUERY|REFRESH)))\b/
+          /^(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|INSERT INTO (days_written|creators_engagement)|DROP (TABLE|VIEW) IF EXISTS|ALTER TABLE \w+ ((ADD|DROP) (COLUMN|INDEX) IF (NOT )?EXISTS|MODIFY (SETTING|QUERY|REFRESH)))\b/
         assert.match(statement, repeatable, migration.file)
       }
     }
@@ -50,12 +50,13 @@ describe('migrations', () => {
     const state = await schemaState(engine)
     assert.deepEqual([state.version, state.pending], [files.length, []])
     const tables = await select<{ name: string }>(engine, 'SHOW TABLES')
-    const names = tables.map((table) => table.name).filter((name) => !name.startsWith('.inner'))
+    // What stands behind a refreshed view begins with a dot: `.inner`, and while it is refreshed `.tmp`.
+    const names = tables.map((table) => table.name).filter((name) => !name.startsWith('.'))
     assert.deepEqual(names.sort(), CONTRACT.toSorted())
     assert.equal((await rowCounts(engine)).points, 0)
   })
 
-  test('ten daemons that start at once on nothing leave one schema', async (t) => {
+  test('ten daemons that start at once on nothing leave one schema', SLOW, async (t) => {
     const url = need(t, 'clickhouse')
     if (url === null) return
     const database = `test_${randomUUID().replaceAll('-', '')}`
@@ -81,16 +82,6 @@ describe('migrations', () => {
       [await count(engine, 'points_daily FINAL'), await count(engine, 'platform_daily')],
       [1, 1],
     )
-  })
-
-  test('completes what a daemon that died half-way had begun', async (t) => {
-    const url = need(t, 'clickhouse')
-    if (url === null) return
-    const engine = await openOwnDatabase(t, url)
-    const [first] = await readMigrations()
-    await execute(engine, first?.statements[0] ?? '')
-    await migrate(engine)
-    assert.equal((await rowCounts(engine)).media_points, 0)
   })
 
   test('keeps data in place when a later migration comes', async (t) => {

@@ -16,7 +16,7 @@ async function fill(
 ): Promise<void> {
   const today = Math.floor(Date.now() / DAY_MS) * DAY_MS
   for (const [creatorId, platform, first, step] of [
-    ['mkbhd', 'youtube', 1_000, 10],
+    ['@mkbhd', 'youtube', 1_000, 10],
     ['other', 'youtube', 500, -30],
     ['third', 'tiktok', 100, 1],
   ] as const) {
@@ -99,7 +99,7 @@ describe('docs/schema.md', () => {
     )
     const fillers = new Set(views.map(({ name }) => name))
     const there = columns
-      .filter(({ table }) => !table.startsWith('.inner') && !fillers.has(table))
+      .filter(({ table }) => !table.startsWith('.') && !fillers.has(table))
       .map(({ table, name, type }) => `${table}.${name} ${type}`)
     const told = PAGE.split(/^### /m)
       .slice(1)

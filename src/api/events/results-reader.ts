@@ -1,7 +1,7 @@
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
+import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { messageOf } from '../../job/errors.ts'
 import { type ResultMessage, resultSchema } from '../../job/outcome.ts'
-import { translate } from '../../kafka/client.ts'
+import { RETRY, translate, withAdmin, within } from '../../kafka/client.ts'
 import { sleep } from '../../lib/abort.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { EventSource } from './event-log.ts'
@@ -16,13 +16,19 @@ export interface ResultsReaderOptions {
 export type OnResult = (result: ResultMessage, source: EventSource) => Promise<void>
 
 const RETRY_MS = 500
+/** Below the patience of `withAdmin`. */
+const TRIES_MAX = 15
+/** Leaving the group is a courtesy: without an answer in this time we go, and the session times out. */
+const STOP_MS_MAX = 5_000
 
 /**
  * Reads the results topic and hands each result on, in the order of its partition. An offset is committed when its results
- * have been taken; while they cannot be, it waits.
+ * have been taken; while they cannot be, it waits. A group that is new begins at the end of each partition as it is at `start`, and
+ * says so at once: what comes while nobody runs is told later.
  */
 export class ResultsReader {
   readonly #options: ResultsReaderOptions
+  readonly #kafka: Kafka
   readonly #consumer: Consumer
   readonly #onResult: OnResult
   readonly #log: Log
@@ -34,11 +40,14 @@ export class ResultsReader {
     this.#options = options
     this.#onResult = onResult
     this.#log = log
+    this.#kafka = kafka
     this.#consumer = kafka.consumer({
       groupId: options.group,
       maxWaitTimeInMs: 200,
       sessionTimeout: 15_000,
       heartbeatInterval: 2_000,
+      allowAutoTopicCreation: false,
+      retry: RETRY,
     })
   }
 
@@ -54,31 +63,71 @@ export class ResultsReader {
   }
 
   async #start(): Promise<void> {
+    const { topic, brokers } = this.#options
     const { GROUP_JOIN, CRASH, DISCONNECT } = this.#consumer.events
-    this.#consumer.on(GROUP_JOIN, () => {
-      this.#joined = true
-    })
-    for (const event of [CRASH, DISCONNECT] as const) {
-      this.#consumer.on(event, () => {
+    try {
+      let beginnings = await this.#beginnings()
+      this.#consumer.on(GROUP_JOIN, ({ payload }) => {
+        this.#joined = true
+        // Before anything is fetched; a seek is committed. Later on the other members know better.
+        for (const partition of payload.memberAssignment[topic] ?? []) {
+          const offset = beginnings.get(partition)
+          if (offset !== undefined) this.#consumer.seek({ topic, partition, offset })
+        }
+        beginnings = new Map()
+      })
+      this.#consumer.on(CRASH, ({ payload }) => {
+        this.#joined = false
+        if (payload.restart) return
+        this.#log.error({ err: payload.error }, 'results are not read any more: nothing new is told')
+      })
+      this.#consumer.on(DISCONNECT, () => {
         this.#joined = false
       })
-    }
-    try {
       await this.#consumer.connect()
-      await this.#consumer.subscribe({ topic: this.#options.topic, fromBeginning: false })
+      await this.#consumer.subscribe({ topic, fromBeginning: false })
       await this.#consumer.run({
         autoCommitInterval: 1_000,
         eachBatchAutoResolve: false,
         eachBatch: (batch) => this.#take(batch),
       })
     } catch (error) {
-      throw translate(error, this.#options.brokers)
+      throw translate(error, brokers)
     }
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    await this.#consumer.disconnect()
+    await within(this.#consumer.disconnect(), STOP_MS_MAX, () => new Error('no answer in time')).catch(
+      (error: unknown) => this.#log.debug({ error: messageOf(error) }, 'the group was not left'),
+    )
+  }
+
+  /** Where to begin, by partition, of those where the group has never been: at the end, or, where it knows others, at the beginning. */
+  async #beginnings(): Promise<ReadonlyMap<number, string>> {
+    const { topic, group, brokers } = this.#options
+    return await withAdmin(this.#kafka, brokers, async (admin) => {
+      const ends = await this.#ends(admin)
+      const [known] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+      const committed = new Map(known?.partitions.map(({ partition, offset }) => [partition, offset]))
+      const isNew = ({ partition }: { partition: number }) => Number(committed.get(partition) ?? -1) < 0
+      const isFirst = ends.every(isNew)
+      return new Map(
+        ends.filter(isNew).map(({ partition, high, low }) => [partition, isFirst ? high : low] as const),
+      )
+    })
+  }
+
+  /** A topic that has just been made may have partitions without a leader for a moment. */
+  async #ends(admin: Admin) {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await admin.fetchTopicOffsets(this.#options.topic)
+      } catch (error) {
+        if ((error as { retriable?: boolean }).retriable !== true || tries === TRIES_MAX) throw error
+        await sleep(RETRY_MS, this.#stopping.signal)
+      }
+    }
   }
 
   async #take({

@@ -1,4 +1,4 @@
-import { type Engine, sqlTime } from '../../timeseries/engine.ts'
+import type { Engine } from '../../timeseries/engine.ts'
 import { type AskOptions, ask, BY_PARTITION } from './ask.ts'
 import { momentOf, observedUnless } from './moment.ts'
 
@@ -15,7 +15,7 @@ const WHO = 'platform = {platform:String} AND creator_id = {creator_id:String}'
 /** The newest snapshot of a creator with their stored pictures, or null when nothing is known of them. Keys have no addresses yet. */
 export async function creator(engine: Engine, options: WhichCreator) {
   const params = { platform: options.platform, creator_id: options.creatorId }
-  const [facts, pictures] = await Promise.all([
+  const [facts, numbers, pictures] = await Promise.all([
     ask<Facts>(
       engine,
       {
@@ -25,6 +25,18 @@ FROM creators FINAL WHERE ${WHO}`,
         params,
       },
       options,
+    ),
+    ask<{ metric: string; value: number }>(
+      engine,
+      {
+        sql: `WITH (SELECT ts FROM creators FINAL WHERE ${WHO}) AS newest
+SELECT metric, argMax(value, ts) AS value FROM points FINAL
+PREWHERE ${WHO} AND ts >= newest - INTERVAL ${NUMBERS_DAYS} DAY AND ts <= newest
+GROUP BY metric ORDER BY metric`,
+        params,
+      },
+      options,
+      BY_PARTITION,
     ),
     ask<PictureRow>(
       engine,
@@ -38,21 +50,6 @@ FROM pictures FINAL WHERE ${WHO} ORDER BY subject = 'avatar' DESC, ts DESC, subj
   ])
   const [row] = facts
   if (row === undefined) return null
-  const numbers = await ask<{ metric: string; value: number }>(
-    engine,
-    {
-      sql: `SELECT metric, argMax(value, ts) AS value FROM points FINAL
-WHERE ${WHO} AND ts >= {from:DateTime64(3, 'UTC')} AND ts <= {to:DateTime64(3, 'UTC')}
-GROUP BY metric ORDER BY metric`,
-      params: {
-        ...params,
-        from: sqlTime(Math.max(0, Number(row.ts_ms) - NUMBERS_DAYS * 86_400_000)),
-        to: sqlTime(Number(row.ts_ms)),
-      },
-    },
-    options,
-    BY_PARTITION,
-  )
   const { ts_ms, observed_s, before_ms, followers, followers_before, ...named } = row
   return {
     platform: options.platform,

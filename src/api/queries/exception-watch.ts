@@ -11,7 +11,9 @@ const TAIL_BYTES_MAX = 64 * 1024
  */
 export class ExceptionWatch extends Transform {
   readonly #mark: string
-  #tail: Buffer = Buffer.alloc(0)
+  /** As they came: what passes is not copied. */
+  readonly #held: Buffer[] = []
+  #heldBytes = 0
 
   /** `tag`: what the engine has said its account will be marked with. */
   constructor(tag: string | undefined) {
@@ -20,15 +22,20 @@ export class ExceptionWatch extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    const held = Buffer.concat([this.#tail, chunk])
-    const passed = Math.max(0, held.length - TAIL_BYTES_MAX)
-    if (passed > 0) this.push(held.subarray(0, passed))
-    this.#tail = held.subarray(passed)
+    this.#held.push(chunk)
+    this.#heldBytes += chunk.length
+    for (let [first] = this.#held; first !== undefined; [first] = this.#held) {
+      if (this.#heldBytes - first.length < TAIL_BYTES_MAX) break
+      this.#held.shift()
+      this.#heldBytes -= first.length
+      this.push(first)
+    }
     done()
   }
 
   override _flush(done: TransformCallback): void {
-    if (this.#tail.includes(this.#mark)) done(new Error('the query failed on its way'))
-    else done(null, this.#tail)
+    const tail = Buffer.concat(this.#held)
+    if (tail.includes(this.#mark)) done(new Error('the query failed on its way'))
+    else done(null, tail)
   }
 }

@@ -44,7 +44,7 @@ export async function historyOf(engine: Engine, options: HistoryOptions) {
       sql: `SELECT intDiv(toUnixTimestamp64Milli(ts) - {offset:Int64}, {length:Int64}) AS at,
   argMax(value, ts) AS value, toUnixTimestamp64Milli(max(ts)) AS ts_ms, toUnixTimestamp(argMax(observed_at, ts)) AS observed_s
 FROM points FINAL
-WHERE platform = {platform:String} AND metric = {metric:String} AND creator_id = {creator_id:String}
+PREWHERE platform = {platform:String} AND metric = {metric:String} AND creator_id = {creator_id:String}
   AND ts >= {from:DateTime64(3, 'UTC')} AND ts < {to:DateTime64(3, 'UTC')}
 GROUP BY at ORDER BY at`,
       params: {

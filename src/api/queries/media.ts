@@ -64,7 +64,7 @@ async function numbersOf(engine: Engine, posts: readonly Post[], options: MediaO
     engine,
     {
       sql: `SELECT media_id, metric, argMax(value, ts) AS value FROM media_points FINAL
-WHERE platform = {platform:String} AND creator_id = {creator_id:String} AND media_id IN {ids:Array(String)}
+PREWHERE platform = {platform:String} AND creator_id = {creator_id:String} AND media_id IN {ids:Array(String)}
   AND ts >= {from:DateTime64(3, 'UTC')}
 GROUP BY media_id, metric ORDER BY metric`,
       params: {

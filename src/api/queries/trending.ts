@@ -21,7 +21,7 @@ const DAYS = `(
   SELECT platform, creator_id, min(day) AS day_from, max(day) AS day_to, argMin(value, day) AS value_from,
     argMax(value, day) AS value_to, value_to - value_from AS absolute, if(value_from > 0, absolute / value_from, NULL) AS relative
   FROM points_daily FINAL
-  WHERE metric = 'followers' AND day >= toDate(now('UTC')) - {days:UInt16} AND (isNull({platform:Nullable(String)}) OR platform = {platform:Nullable(String)})
+  PREWHERE metric = 'followers' AND day >= toDate(now('UTC')) - {days:UInt16} AND (isNull({platform:Nullable(String)}) OR platform = {platform:Nullable(String)})
   GROUP BY platform, creator_id
   HAVING day_from < day_to
 )`

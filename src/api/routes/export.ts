@@ -42,7 +42,7 @@ export function exportRoute(app: App, context: Context): void {
       if (creator_id !== undefined && platform === undefined)
         refuse('creator_id', 'expected `platform` beside it')
       if (metric !== undefined && !hasMetric(what)) refuse('metric', `${what} has none`)
-      const leave = context.fairness.enter(clientOf(request))
+      const leave = context.fairness.enterExport(clientOf(request))
       try {
         const stream = await exported(context.engine, {
           ...{ what, format, platform, metric, signal: request.left, timeoutMs: context.exportTimeoutMs },
@@ -50,7 +50,15 @@ export function exportRoute(app: App, context: Context): void {
           fromMs: msOf('from', from),
           toMs: msOf('to', to),
         })
-        stream.once('close', leave)
+        // Who stops reading, or reads drop by drop, would keep its place for ever: while it waits, our side does not see that
+        // the engine has given the query up.
+        const { exportTimeoutMs, exportStallMs } = context
+        const late = setTimeout(() => stream.destroy(new Error('it took too long')), exportTimeoutMs)
+        reply.raw.setTimeout(exportStallMs, () => stream.destroy(new Error('its client has stopped reading')))
+        stream.once('close', () => {
+          clearTimeout(late)
+          leave()
+        })
         stream.once('error', (error) =>
           context.log.warn({ err: error, request_id: request.id }, 'an export broke off'),
         )

@@ -10,7 +10,11 @@ const BODY_BYTES_MAX = 1024 * 1024
 const stateReply = z
   .object({
     job_id: z.string(),
-    state: z.enum(['queued', 'done', 'skipped', 'dead']).describe('`queued` until it has ended.'),
+    state: z
+      .enum(['queued', 'running', 'done', 'skipped', 'dead'])
+      .describe(
+        '`running` from its first call to the platform on; `queued` before, and while it waits for its next try.',
+      ),
     platform: z.string(),
     creator_id: z.string(),
     job_type: z.string(),

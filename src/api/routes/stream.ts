@@ -20,6 +20,8 @@ const streamQuery = z.strictObject({
   last_event_id: eventId.optional(),
 })
 
+export const STREAM = '/v1/stream'
+
 /** Of one client, so that none takes the places of all. */
 const STREAMS_OF_CLIENT_MAX = 20
 
@@ -63,7 +65,7 @@ export function streamRoute(app: App, context: Context): { endAll(): void } {
 
   app.route({
     method: 'GET',
-    url: '/v1/stream',
+    url: STREAM,
     exposeHeadRoute: false,
     config: { role: 'viewer' },
     schema: {

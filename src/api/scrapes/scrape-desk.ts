@@ -1,10 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../job/errors.ts'
 import { describeIssues, type JobMessage, jobSchema } from '../../job/job.ts'
 import type { ResultMessage } from '../../job/outcome.ts'
 import type { Engine } from '../../timeseries/engine.ts'
 import { ApiProblem } from '../problem.ts'
 import { endedJob } from '../queries/job.ts'
+import { begunNoteOf, digestOf, JOB_KEPT_MS, noteOf } from './job-note.ts'
 import type { Notes } from './notes.ts'
 
 /** One job as a caller asks for it. */
@@ -13,7 +14,7 @@ export type ScrapeRequest = Pick<JobMessage, 'platform' | 'creator_id' | 'job_ty
 
 export interface ScrapeState {
   readonly job_id: string
-  readonly state: 'queued' | 'done' | 'skipped' | 'dead'
+  readonly state: 'queued' | 'running' | 'done' | 'skipped' | 'dead'
   readonly platform: string
   readonly creator_id: string
   readonly job_type: string
@@ -32,8 +33,6 @@ export interface ScrapeDeskPorts {
   readonly objection: (job: ScrapeRequest) => string | null
 }
 
-/** A job that nobody heard of for so long is looked up in the table alone. */
-const JOB_KEPT_MS = 48 * 3_600_000
 const KEY_KEPT_MS = 24 * 3_600_000
 const PUBLISH_MS_MAX = 10_000
 /** Who has claimed a key and not said so by then is gone. */
@@ -112,12 +111,16 @@ export class ScrapeDesk {
     const noted = note === null ? null : (JSON.parse(note) as ScrapeState)
     if (noted !== null && noted.state !== 'queued') return noted
     const ended = await endedJob(engine, jobId, options)
-    if (ended !== null) {
+    // The same id was another job's before: of another logical time, so it is done anew.
+    const isEarlier = noted !== null && (ended?.requested_at ?? '') < noted.requested_at
+    if (ended !== null && !isEarlier) {
       const { status, ...rest } = ended
       return { job_id: jobId, state: status, ...rest }
     }
     if (noted === null && away !== undefined) throw away
-    return noted
+    if (noted === null) return null
+    const begun = await notes.get(begunNoteOf(jobId)).catch(() => null)
+    return begun === null || begun === '' ? noted : { ...noted, state: 'running' }
   }
 
   /** A job has ended: if it was asked for here, it is noted how. */
@@ -212,12 +215,4 @@ export class ScrapeDesk {
       )
     }
   }
-}
-
-function noteOf(jobId: string): string {
-  return `job:${digestOf(jobId)}`
-}
-
-function digestOf(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex')
 }

@@ -5,6 +5,8 @@ import type { Outlet } from './listener.ts'
 
 /** Long enough to be cheap, short enough for proxies that end what is silent for a minute. */
 const BEAT_MS = 15_000
+/** For what is still on its way to a client whose stream is ended. */
+const END_MS = 2_000
 
 /** Server-sent events over a response whose headers are sent here. */
 export function sseOutlet(response: ServerResponse, headers: Record<string, string>): Outlet {
@@ -27,7 +29,12 @@ export function sseOutlet(response: ServerResponse, headers: Record<string, stri
     get backlogBytes() {
       return response.writableLength
     },
-    end: () => response.end(),
+    end: () => {
+      response.end()
+      // Who does not read would keep its place for ever.
+      const forced = setTimeout(() => response.destroy(), END_MS)
+      response.once('close', () => clearTimeout(forced))
+    },
   }
 }
 

@@ -12,6 +12,11 @@ export const api = z.strictObject({
     ),
   host: text.default('127.0.0.1').describe('Other than loopback only with `auth`.'),
   port: port.default(9480),
+  metrics_port: port
+    .default(9481)
+    .describe(
+      'Of `millrace api`: `/metrics` for Prometheus, on `admin.host`, unless `admin.enabled` is false. In a daemon they stand on the admin port.',
+    ),
   auth: z
     .strictObject({
       jwt: z
@@ -73,5 +78,8 @@ export const api = z.strictObject({
   queries_max: z.int().min(1).max(1000).default(4).describe('Queries of one client at a time.'),
   query_timeout: duration({ min: '1s', max: '10m' }).prefault('30s'),
   export_timeout: duration({ min: '1s', max: '1d' }).prefault('1h'),
+  export_stall: duration({ min: '1s', max: '1h' })
+    .prefault('60s')
+    .describe('An export whose client has read nothing for so long is broken off.'),
   stream_clients_max: z.int().min(1).max(100_000).default(1000),
 })
