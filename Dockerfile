@@ -37,6 +37,8 @@ COPY --from=runtime /usr/local/lib/libjemalloc.so.2 /usr/local/lib/
 COPY --from=runtime /app/node_modules ./node_modules
 COPY package.json ./
 COPY --from=build /app/dist ./dist
+# Where commands find their configuration without being told: `… exec … node /app/dist/main.js check`.
+WORKDIR /etc/millrace
 
 # MALLOC_ARENA_MAX: should somebody take jemalloc away, two of glibc's arenas fragment less than eight a core.
 ENV NODE_ENV=production LD_PRELOAD=/usr/local/lib/libjemalloc.so.2 MALLOC_ARENA_MAX=2

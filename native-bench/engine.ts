@@ -8,16 +8,15 @@
  * round's ratio to the bare loop's round. CPU a request (all threads of the contestant, none of Kafka's or Redis') is the figure that holds on a machine
  * that others use too; requests a second also measure those, and the services, which share its cores.
  */
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { cpus, loadavg } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { provide } from '../test/services/provide.ts'
 import type { Figures, Name } from './engine/contest.ts'
 import { JOBS_TOPIC } from './engine/daemon.ts'
+import { cpuEach, inTurn, perSecond } from './engine/in-turn.ts'
 import { JobsTopic } from './engine/jobs-topic.ts'
 import { ContestantProcess } from './engine/process.ts'
+import { UpstreamProcess } from './engine/upstream-process.ts'
 
 const { values } = parseArgs({
   options: {
@@ -39,10 +38,7 @@ const WITH_SERVICES: Name = 'daemon, Kafka and Redis'
 
 await using started = new AsyncDisposableStack()
 
-const upstream = fork(fileURLToPath(new URL('engine/upstream.ts', import.meta.url)))
-started.defer(() => upstream.disconnect())
-const [port] = (await once(upstream, 'message')) as [number]
-const origin = `http://127.0.0.1:${port}`
+const { origin } = started.use(await UpstreamProcess.start())
 
 const contestants: ContestantProcess[] = []
 const start = async (name: Name, services?: { kafka: string; redis: string }) => {
@@ -63,15 +59,9 @@ if (values.services) {
   await jobs.publish(JOBS_AHEAD)
 }
 
-const all = new Map(contestants.map(({ name }): [Name, Figures[]] => [name, []]))
 for (const contestant of contestants) await run(contestant, WARM_UP_MS)
-for (let turn = 0; turn < rounds!; turn += 1) {
-  // Each goes first as often as the others: what a round leaves behind falls on all alike.
-  const first = turn % contestants.length
-  for (const contestant of [...contestants.slice(first), ...contestants.slice(0, first)]) {
-    all.get(contestant.name)?.push(await run(contestant, round.durationMs))
-  }
-}
+const byName = new Map(contestants.map((contestant) => [contestant.name, contestant]))
+const all = await inTurn([...byName.keys()], rounds!, (name) => run(byName.get(name)!, round.durationMs))
 
 const floor = all.get(FLOOR)!
 const report = {
@@ -107,14 +97,6 @@ async function run(contestant: ContestantProcess, ms: number): Promise<Figures> 
     await jobs?.publish(figures.requests)
   }
   return figures
-}
-
-function perSecond({ requests, elapsedMs }: Figures): number {
-  return (requests / elapsedMs) * 1_000
-}
-
-function cpuEach({ cpuMicros, requests }: Figures): number {
-  return cpuMicros / requests
 }
 
 function ratioOf(ratios: readonly number[]): number {

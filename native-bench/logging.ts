@@ -3,18 +3,23 @@
  * `node native-bench/logging.ts [--rounds 7] [--jobs 20000] [--json]`. About ten seconds. The log goes to /dev/null, with twenty
  * secrets to look for in every line; spans go to an SDK that exports them nowhere.
  *
- * What that is in jobs a second: at c µs of CPU a job without it (native-bench/engine.ts), c / (c + what is said here).
+ * `--daemon`: what lines are in jobs a second: the pipeline of native-bench/engine.ts at full speed, `log.jobs: all` against `none`,
+ * in turn, each in a process of its own. A minute more.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import { createLog, EACH } from '../src/telemetry/log.ts'
 import { openTraces, Traces } from '../src/telemetry/traces.ts'
+import { cpuEach, inTurn, perSecond } from './engine/in-turn.ts'
+import { ContestantProcess } from './engine/process.ts'
+import { UpstreamProcess } from './engine/upstream-process.ts'
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '7' },
     jobs: { type: 'string', default: '20000' },
+    daemon: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 })
@@ -75,8 +80,41 @@ for (let round = 0; round < rounds! + 1; round += 1) {
   }
 }
 const results = [...micros].map(([what, each]) => {
-  const cpuMicros = [...each].sort((a, b) => a - b)[Math.floor(each.length / 2)] ?? Number.NaN
+  const cpuMicros = middle(each)
   return { what, cpuMicros: Number(cpuMicros.toFixed(2)), perSecondAndCore: Math.round(1e6 / cpuMicros) }
 })
-if (values.json) console.log(JSON.stringify({ node: process.version, jobs, rounds, results }))
-else console.table(results)
+const daemons = values.daemon ? await compareDaemons() : undefined
+if (values.json) console.log(JSON.stringify({ node: process.version, jobs, rounds, results, daemons }))
+else {
+  console.table(results)
+  if (daemons !== undefined) console.table(daemons)
+}
+
+/** `ratio`: of jobs a second, to the daemon without lines in the same round. */
+async function compareDaemons() {
+  const ROUND_MS = 3_000
+  const ROUNDS = 9
+  const names = ['daemon, from memory', 'daemon, a line a job'] as const
+  await using upstream = await UpstreamProcess.start()
+  const { origin } = upstream
+  const [none, all] = await Promise.all(
+    names.map((name) => ContestantProcess.start({ name, origin, sockets: 256 })),
+  )
+  const run = (name: string, durationMs: number) =>
+    (name === none!.name ? none! : all!).round({ durationMs, concurrency: 256 })
+  for (const name of names) await run(name, ROUND_MS)
+  const figures = await inTurn(names, ROUNDS, (name) => run(name, ROUND_MS))
+  await Promise.all([none!.stop(), all!.stop()])
+  const floor = figures.get(names[0])!
+  return [...figures].map(([name, each]) => ({
+    what: `log.jobs: ${name === names[0] ? 'none' : 'all'}`,
+    perSecond: Math.round(middle(each.map(perSecond))),
+    cpuMicros: Number(middle(each.map(cpuEach)).toFixed(1)),
+    ratio: Number(middle(each.map((one, turn) => perSecond(one) / perSecond(floor[turn]!))).toFixed(3)),
+    cpuRatio: Number(middle(each.map((one, turn) => cpuEach(one) / cpuEach(floor[turn]!))).toFixed(3)),
+  }))
+}
+
+function middle(each: readonly number[]): number {
+  return [...each].sort((a, b) => a - b)[Math.floor(each.length / 2)] ?? Number.NaN
+}

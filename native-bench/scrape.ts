@@ -3,18 +3,18 @@
  * alone and over HTTP in both formats. `node native-bench/scrape.ts [--platforms 50] [--endpoints 20] [--scrapes 200] [--json]`.
  * Under half a minute.
  *
- * `--load`: how much later a timer of 1 ms fires while the daemon's loop is scraped once a second, against without: alternating
- * rounds in one process.
+ * `--load`: what scrapes cost a daemon's jobs: the pipeline at full speed, with scrapes and without, in turn. A minute and a half.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { AdminServer } from '../src/admin/server.ts'
-import { CATALOGUE, type MetricDefinition } from '../src/telemetry/catalogue.ts'
-import { Counter, Gauge, Histogram } from '../src/telemetry/instruments.ts'
 import { createLog } from '../src/telemetry/log.ts'
-import { createMetrics, METRIC_PREFIX, type Metrics } from '../src/telemetry/metrics.ts'
+import { createMetrics } from '../src/telemetry/metrics.ts'
 import { sourceOf } from '../test/admin/source.ts'
+import { cpuEach, inTurn, perSecond } from './engine/in-turn.ts'
+import { ContestantProcess } from './engine/process.ts'
+import { UpstreamProcess } from './engine/upstream-process.ts'
+import { fillSeries } from './scrape/fill-series.ts'
 
 const { values } = parseArgs({
   options: {
@@ -28,7 +28,7 @@ const { values } = parseArgs({
 const [platforms, endpoints, scrapes] = [values.platforms, values.endpoints, values.scrapes].map(Number)
 
 const metrics = createMetrics({ defaults: true })
-const series = fill(metrics)
+const series = fillSeries(metrics, { platforms: platforms!, endpoints: endpoints! })
 const admin = new AdminServer(
   { host: '127.0.0.1', port: 0 },
   { source: sourceOf(), metrics, log: createLog({ level: 'silent', pretty: false, secrets: [] }) },
@@ -71,82 +71,61 @@ async function measure(what: string, work: () => Promise<number>) {
   return { what, kB: Math.round(bytes / 1_000), wallMs: median(walls), cpuMs: median(cpus) }
 }
 
-/** A loop that is busy half of the time, as at full load; scraped twice as often as usual, every other round. */
+/**
+ * The pipeline of native-bench/engine.ts as fast as it goes, a thousand endpoints' series beside it, scraped in every other round
+ * from outside its process; fifteen times as often as Prometheus would, so that it can be seen.
+ */
 async function underLoad(): Promise<void> {
-  const ROUND_MS = 3_000
-  const late: Record<'scraped' | 'left alone', number[]> = { scraped: [], 'left alone': [] }
-  for (let round = 0; round < 10; round += 1) {
-    const isScraped = round % 2 === 0
-    const delay = monitorEventLoopDelay({ resolution: 1 })
-    delay.enable()
-    const endMs = performance.now() + ROUND_MS
-    const scraping = isScraped
-      ? (async () => {
-          while (performance.now() < endMs) {
-            await scrape('application/openmetrics-text;version=1.0.0')
-            await sleep(1_000)
-          }
-        })()
-      : undefined
-    while (performance.now() < endMs) {
-      const busyUntil = performance.now() + 1
-      while (performance.now() < busyUntil);
-      await sleep(1)
-    }
-    await scraping
-    delay.disable()
-    late[isScraped ? 'scraped' : 'left alone'].push(delay.percentile(99) / 1e6)
+  const ROUND_MS = 4_000
+  const ROUNDS = 8
+  const EVERY_MS = 1_000
+  await using upstream = await UpstreamProcess.start()
+  const extras = { series: { platforms: platforms!, endpoints: endpoints! } }
+  const daemon = await ContestantProcess.start({
+    ...{ name: 'daemon, scraped', origin: upstream.origin, sockets: 256, extras },
+  })
+  let scrapesDone = 0
+  const round = async (durationMs: number, isScraped: boolean) => {
+    const over = new AbortController()
+    const scraping = isScraped ? scrapeEvery(daemon.url, EVERY_MS, over.signal) : Promise.resolve(0)
+    const figures = await daemon.round({ durationMs, concurrency: 256 }).finally(() => over.abort())
+    scrapesDone += await scraping
+    return figures
   }
-  console.table(
-    Object.entries(late).map(([rounds, each]) => ({ rounds, 'p99 of the loop, ms': median(each) })),
+  await round(3_000, true)
+  scrapesDone = 0
+  const done = await inTurn(['scraped', 'left alone'], ROUNDS, (what) => round(ROUND_MS, what === 'scraped'))
+  await daemon.stop()
+  const [scraped, alone] = [done.get('scraped')!, done.get('left alone')!]
+  const extraMs = scraped.map((one, turn) => (one.cpuMicros - one.requests * cpuEach(alone[turn]!)) / 1_000)
+  console.log(`\nunder full load: ${scrapesDone} scrapes in ${ROUNDS} rounds of ${ROUND_MS} ms, medians`)
+  console.table([
+    ...[...done].map(([rounds, each]) => ({
+      rounds,
+      'jobs/s': Math.round(median(each.map(perSecond))),
+      'CPU a job, µs': median(each.map(cpuEach)),
+    })),
+  ])
+  const ratio = median(scraped.map((one, turn) => perSecond(one) / perSecond(alone[turn]!)))
+  const each = median(extraMs) / (scrapesDone / ROUNDS)
+  console.log(
+    `jobs/s, scraped each second, against left alone: ${ratio}; CPU of the daemon for a scrape: ${each.toFixed(0)} ms, ` +
+      `every 15 s: ${(each / 150).toFixed(2)}% of a core`,
   )
 }
 
-/** Every metric with every combination of its labels that a daemon of this size could have; returns how many lines that makes. */
-function fill(into: Metrics): number {
-  const names = (what: string, count: number) =>
-    Array.from({ length: count }, (_, index) => `${what}_${index}`)
-  const many: Record<string, readonly string[]> = {
-    platform: names('platform', platforms!),
-    endpoint: names('endpoint', endpoints!),
-    level: [
-      ...names('platform:platform', platforms!),
-      ...names('endpoint:platform', platforms! * endpoints!),
-    ],
-    status: ['2xx', '4xx'],
-    reason: ['timeout', 'not_found', 'upstream_error', 'rate_limited'],
-    job_type: ['profile', 'media'],
-    outcome: ['done', 'dead'],
-    partition: names('', 12),
+/** Resolves with how many scrapes there were. */
+async function scrapeEvery(address: string, everyMs: number, signal: AbortSignal): Promise<number> {
+  let count = 0
+  while (!signal.aborted) {
+    const reply = await fetch(`${address}/metrics`, {
+      headers: { accept: 'application/openmetrics-text;version=1.0.0' },
+    })
+    await reply.arrayBuffer()
+    count += 1
+    await sleep(everyMs, undefined, { signal }).catch(() => {})
   }
-  // Which level holds a call back is one of a few, not any.
-  const few = { ...many, level: ['global', 'platform:x'] }
-  let lines = 0
-  for (const [name, { type, labels, buckets = [] }] of Object.entries(CATALOGUE) as [
-    string,
-    MetricDefinition,
-  ][]) {
-    const instrument = into.registry.getSingleMetric(METRIC_PREFIX + name)
-    const isOfEndpoint = labels.includes('endpoint') && labels.includes('level')
-    for (const combination of combine(labels, isOfEndpoint ? few : many)) {
-      lines += type === 'histogram' ? buckets.length + 3 : 1
-      if (instrument instanceof Counter) instrument.inc(combination, 12_345)
-      else if (instrument instanceof Gauge) instrument.set(combination, 0.123_45)
-      else if (instrument instanceof Histogram) instrument.observe(combination, 0.123_45)
-    }
-  }
-  return lines
-}
-
-function combine(
-  labels: readonly string[],
-  of: Readonly<Record<string, readonly string[]>>,
-): Record<string, string>[] {
-  let all: Record<string, string>[] = [{}]
-  for (const label of labels) {
-    all = all.flatMap((one) => (of[label] ?? ['only']).map((value) => ({ ...one, [label]: value })))
-  }
-  return all
+  return count
 }
 
 function median(values: readonly number[]): number {

@@ -52,12 +52,13 @@ const REPLAY = [HEADERS.replayOf, HEADERS.replayedAt] as const
 
 const WATCHED = [HEADERS.watched] as const
 
-const TRACEPARENT = {
+const TRACE_CONTEXT = {
   traceparent: {
     type: 'string',
-    description: 'W3C trace context of the producer; results carry it on.',
+    description: 'W3C trace context of the producer; results and follow-up jobs carry it on.',
     pattern: '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$',
   },
+  tracestate: { type: 'string', description: 'What goes with `traceparent`, where its producer sent it.' },
 }
 
 /** Headers of the producer's own are kept, so others may stand beside these. */
@@ -65,7 +66,7 @@ function headers(required: readonly HeaderName[], optional: readonly HeaderName[
   const named = [...required, ...optional].map((name) => [name, { type: 'string', ...HEADER_SCHEMAS[name] }])
   return {
     type: 'object',
-    properties: { ...Object.fromEntries(named), ...TRACEPARENT },
+    properties: { ...Object.fromEntries(named), ...TRACE_CONTEXT },
     ...(required.length === 0 ? {} : { required }),
   }
 }

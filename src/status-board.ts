@@ -249,7 +249,9 @@ function reasonsOf(
       const { kind } = REASONS[reason]
       return { reason, kind, dead: died[reason] ?? 0, retried: retried[reason] ?? 0 }
     })
-  return counts.sort((a, b) => b.dead - a.dead || b.retried - a.retried)
+  // Those that alerts watch are counted from zero on, whether they come up or not.
+  const cameUp = counts.filter(({ dead, retried }) => dead + retried > 0)
+  return cameUp.sort((a, b) => b.dead - a.dead || b.retried - a.retried)
 }
 
 interface Readable {

@@ -1,10 +1,16 @@
 import { bare, fetchEngine } from './callers.ts'
 import type { Contestant, Round } from './contestant.ts'
-import { daemon, type Services } from './daemon.ts'
+import { daemon, type Extras, type Services } from './daemon.ts'
 
 // The process of one contestant: begins as its argument says, and does a round for each message.
 
-export type Name = 'undici.request' | 'fetch engine' | 'daemon, from memory' | 'daemon, Kafka and Redis'
+export type Name =
+  | 'undici.request'
+  | 'fetch engine'
+  | 'daemon, from memory'
+  | 'daemon, Kafka and Redis'
+  | 'daemon, a line a job'
+  | 'daemon, scraped'
 
 /** What a contestant needs to begin. */
 export interface Begin {
@@ -12,6 +18,12 @@ export interface Begin {
   readonly origin: string
   readonly sockets: number
   readonly services?: Services | undefined
+  readonly extras?: Extras
+}
+
+/** The first message of a contestant. */
+export interface Begun {
+  readonly url: string | null
 }
 
 export interface Figures {
@@ -27,6 +39,8 @@ const CONTESTANTS: Readonly<Record<Name, (begin: Begin) => Contestant | Promise<
   'fetch engine': ({ origin, sockets }) => fetchEngine(origin, sockets),
   'daemon, from memory': ({ origin, sockets }) => daemon(origin, sockets),
   'daemon, Kafka and Redis': ({ origin, sockets, services }) => daemon(origin, sockets, services),
+  'daemon, a line a job': ({ origin, sockets }) => daemon(origin, sockets, undefined, { logJobs: 'all' }),
+  'daemon, scraped': ({ origin, sockets, extras }) => daemon(origin, sockets, undefined, extras),
 }
 
 const begin = JSON.parse(process.argv[2]!) as Begin
@@ -44,4 +58,4 @@ process.once('disconnect', async () => {
   await contestant.stop()
   process.exit()
 })
-process.send?.('ready')
+process.send?.({ url: contestant.url ?? null } satisfies Begun)

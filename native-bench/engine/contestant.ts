@@ -1,5 +1,7 @@
 /** One way of getting replies, in a process of its own. To add one: another function that returns this, in process.ts. */
 export interface Contestant {
+  /** Of its admin port, when it has one. */
+  readonly url?: string | undefined
   /** Keeps `concurrency` requests under way for `durationMs`, then waits for the last; resolves with how many there were. */
   round(options: Round): Promise<number>
   stop(): Promise<void>

@@ -1,3 +1,4 @@
+import { AdminServer } from '../../src/admin/server.ts'
 import { type Config, type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { FetchEngine } from '../../src/fetch/engine.ts'
 import { isPermitLate } from '../../src/fetch/errors.ts'
@@ -25,6 +26,8 @@ import { Upstream } from '../../src/pipeline/upstream.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { Secrets } from '../../src/telemetry/secrets.ts'
+import { sourceOf } from '../../test/admin/source.ts'
+import { fillSeries } from '../scrape/fill-series.ts'
 import type { Contestant } from './contestant.ts'
 import { memorySource } from './memory-source.ts'
 import { PLATFORM, platform } from './work.ts'
@@ -37,6 +40,14 @@ export interface Services {
 }
 
 export const JOBS_TOPIC = 'bench.jobs'
+
+/** What a daemon has beside its work, each for what it costs. */
+export interface Extras {
+  /** A line of the log for each job, to /dev/null, with as many secrets to look for as a configuration has. Default: none. */
+  readonly logJobs?: 'all'
+  /** An admin port, with every series of so many platforms and endpoints; its address is the contestant's `url`. */
+  readonly series?: { readonly platforms: number; readonly endpoints: number }
+}
 
 /** Jobs in memory for each socket: enough that none is idle. The default, 10,000 in all, is for queues that stand. */
 const JOBS_A_SOCKET = 4
@@ -74,12 +85,20 @@ export function configOf(sockets: number, services?: Services): Config {
  * result. Rows are taken by a sink that acknowledges at once: what ClickHouse costs has a benchmark of its own (rows.ts). With
  * services, jobs come from Kafka, permits and marks from Redis, and results go to Kafka; without, all of that is in memory.
  */
-export async function daemon(origin: string, sockets: number, services?: Services): Promise<Contestant> {
+export async function daemon(
+  origin: string,
+  sockets: number,
+  services?: Services,
+  { logJobs, series }: Extras = {},
+): Promise<Contestant> {
   const config = configOf(sockets, services)
   const topics = topicsOf(config, [PLATFORM])
   const jobsTopic = topics.jobs[0]!.name
-  const metrics = createMetrics()
-  const log = createLog({ level: 'warn', pretty: false, secrets: [] })
+  const metrics = createMetrics({ defaults: series !== undefined })
+  const log =
+    logJobs === undefined
+      ? createLog({ level: 'warn', pretty: false, secrets: [] })
+      : createLog({ level: 'info', pretty: false, secrets: SECRETS, file: '/dev/null' })
   const secrets = new Secrets()
   const credentials = [{ name: MAIN_CREDENTIAL, value: {} }]
   const configured = { platform, origin, privateOrigin: true, credentials, minIntervalsMs: {} }
@@ -128,7 +147,7 @@ export async function daemon(origin: string, sockets: number, services?: Service
       },
     ),
     breaker: new DeadBreaker({ share: 0.5, sample: 100 }),
-    logJobs: 'none',
+    logJobs: logJobs ?? 'none',
   })
 
   const parts = [publisher, limiter, marks, desk, parking]
@@ -140,7 +159,14 @@ export async function daemon(origin: string, sockets: number, services?: Service
       throw error
     },
   })
+  const admin =
+    series === undefined
+      ? undefined
+      : new AdminServer({ host: '127.0.0.1', port: 0 }, { source: sourceOf(), metrics, log })
+  if (series !== undefined) fillSeries(metrics, series)
+  const url = (await admin?.start())?.url
   return {
+    url,
     async round({ durationMs }) {
       const before = pipeline.counts.finished.done
       intake.release('between rounds')
@@ -151,12 +177,15 @@ export async function daemon(origin: string, sockets: number, services?: Service
       return pipeline.counts.finished.done - before
     },
     async stop() {
+      await admin?.stop()
       await intake.stop()
       for (const part of parts.toReversed()) await part.stop()
       await fetcher.stop()
     },
   }
 }
+
+const SECRETS = Array.from({ length: 20 }, (_, index) => `a-secret-of-${index}-and/more`)
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Begin, Figures, Name } from './contest.ts'
+import type { Begin, Begun, Figures, Name } from './contest.ts'
 import type { Round } from './contestant.ts'
 
 const CONTEST = fileURLToPath(new URL('contest.ts', import.meta.url))
@@ -11,17 +11,20 @@ const CONTEST = fileURLToPath(new URL('contest.ts', import.meta.url))
  */
 export class ContestantProcess {
   readonly name: Name
+  /** Of its admin port; empty when it has none. */
+  readonly url: string
   readonly #child: ChildProcess
 
-  private constructor(name: Name, child: ChildProcess) {
+  private constructor(name: Name, url: string, child: ChildProcess) {
     this.name = name
+    this.url = url
     this.#child = child
   }
 
   static async start(begin: Begin): Promise<ContestantProcess> {
     const child = fork(CONTEST, [JSON.stringify(begin)])
-    await answerOf(child)
-    return new ContestantProcess(begin.name, child)
+    const { url } = (await answerOf(child)) as Begun
+    return new ContestantProcess(begin.name, url ?? '', child)
   }
 
   async round(round: Round): Promise<Figures> {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { messageOf } from '../job/errors.ts'
 import { REASONS } from '../job/reason.ts'
 import { shared } from '../lib/shared.ts'
-import { within } from '../lib/within.ts'
+import { LateError, within } from '../lib/within.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { ActionDoor, type Actions } from './actions.ts'
@@ -175,11 +175,16 @@ export class AdminServer {
 
   /** Only pictures that a status has named lately: the port is no door into the store. */
   async #picture(path: string, response: ServerResponse): Promise<void> {
-    const picture = await within(STATUS_MS_MAX, 'the picture', this.#pictures.open(path.slice(1)))
+    const opened = within(STATUS_MS_MAX, 'the picture', this.#pictures.open(path.slice(1)))
+    // A store that is slow is no error of ours: the page asks again.
+    const picture = await opened.catch((error: unknown) => {
+      if (error instanceof LateError) return 'busy' as const
+      throw error
+    })
     if (picture === null) return send(response, 404, 'text/plain', 'No such picture among the newest.\n')
     if (picture === 'busy') {
       response.setHeader('retry-after', '1')
-      return send(response, 503, 'text/plain', 'As many pictures as allowed are read already.\n')
+      return send(response, 503, 'text/plain', 'Too many pictures are read already, or the store is slow.\n')
     }
     // The key is made of the content's hash, so what it names never changes.
     response.setHeader('cache-control', 'private, max-age=3600, immutable')

@@ -112,7 +112,11 @@ export class FetchEngine implements Fetcher, Downloader {
       breaker: options.breaker ?? {},
       resolver: this.#resolver,
       onBreaker: (change) => {
-        if (change.platform !== undefined) meter.breaker(change.platform, change.open)
+        // Of all platforms behind it: none of them is called.
+        for (const { platform, origin } of options.platformOrigins) {
+          if (change.platform !== undefined && new URL(origin).origin === change.origin)
+            meter.breaker(platform, change.open)
+        }
         ports.log.warn(change, change.open ? 'host fails, paused' : 'host answers again')
         options.onBreaker?.(change)
       },

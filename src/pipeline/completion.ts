@@ -4,7 +4,7 @@ import type { Marks } from '../job/mark.ts'
 import type { FollowUp, Harvest, Outcome, ResultMessage } from '../job/outcome.ts'
 import type { PictureOutcome, PictureRequest, PictureStage } from '../job/picture.ts'
 import type { Reason } from '../job/reason.ts'
-import type { Delivery, OutRecord, Publisher } from '../job/record.ts'
+import type { Delivery, OutRecord, Publisher, RecordHeaders } from '../job/record.ts'
 import { type PictureRow, type Row, type RowSink, RowsRejectedError } from '../job/row.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { JobTrace } from '../telemetry/traces.ts'
@@ -14,6 +14,7 @@ import {
   deadLetter,
   followUpRecords,
   parkedRecord,
+  producersTrace,
   resultRecord,
   retryRecord,
   type Trouble,
@@ -125,7 +126,7 @@ export class Completion {
   }
 
   /** Sends the result again of a job that has ended before. */
-  async repeat(ending: Pick<Ending, 'delivery' | 'job' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
+  async repeat(ending: Pick<Ending, 'delivery' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
     await this.#sendAgain(ending, result)
     ending.delivery.settle()
   }
@@ -174,7 +175,7 @@ export class Completion {
   async #followUp(ending: Ending, job: Job, followUps: readonly FollowUp[]): Promise<void> {
     const { signal } = ending
     const byTopic = new Map<string, OutRecord[]>()
-    for (const [index, record] of followUpRecords(job, followUps, traceparentOf(ending)).entries()) {
+    for (const [index, record] of followUpRecords(job, followUps, traceOf(ending)).entries()) {
       const topic = this.#options.followUpTopic(followUps[index]?.platform ?? job.platform)
       byTopic.set(topic, [...(byTopic.get(topic) ?? []), record])
     }
@@ -298,23 +299,23 @@ export class Completion {
     await (standing === ours ? this.#send(ending, message, ours) : this.#sendAgain(ending, standing))
   }
 
-  #sendAgain(ending: Pick<Ending, 'job' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
+  #sendAgain(ending: Pick<Ending, 'delivery' | 'signal' | 'trace'>, result: Buffer): Promise<void> {
     return this.#send(ending, { ...(JSON.parse(result.toString()) as ResultMessage), replayed: true })
   }
 
   /** `bytes`: the result as JSON, where it has been written down already. */
   #send(
-    ending: Pick<Ending, 'job' | 'signal' | 'trace'>,
+    ending: Pick<Ending, 'delivery' | 'signal' | 'trace'>,
     result: ResultMessage,
     bytes?: Buffer,
   ): Promise<void> {
     const { signal } = ending
-    const traceparent = traceparentOf(ending)
-    const whole = resultRecord(result, traceparent, bytes)
+    const trace = traceOf(ending)
+    const whole = resultRecord(result, trace, bytes)
     return this.#publishOr(this.#options.resultsTopic, whole, signal, () => {
       // The rows hold what a result too large for its topic has to leave out.
       const slim = { ...result, data: null, pictures: [] }
-      return [resultRecord(slim, traceparent), resultRecord({ ...slim, pictures_rejected: [] }, undefined)]
+      return [resultRecord(slim, trace), resultRecord({ ...slim, pictures_rejected: [] }, {})]
     })
   }
 
@@ -347,9 +348,10 @@ function isRefused(error: unknown): boolean {
   return error instanceof MillraceError && error.code === 'RECORD_REFUSED'
 }
 
-/** The job's own span, or, when nobody traces, what its producer said. */
-function traceparentOf({ trace, job }: Pick<Ending, 'trace' | 'job'>): string | undefined {
-  return trace?.traceparent ?? job?.traceparent
+/** Of the delivery's own span, or, when nobody traces, what the producer said. */
+function traceOf({ trace, delivery }: Pick<Ending, 'trace' | 'delivery'>): RecordHeaders {
+  const own = trace?.headers ?? {}
+  return Object.keys(own).length > 0 ? own : producersTrace(delivery.record)
 }
 
 function pictureRows(picture: PictureOutcome): PictureRow[] {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { HEADERS, type Job, type JobMessage, originOf } from '../job/job.ts'
 import type { FollowUp, ResultMessage } from '../job/outcome.ts'
 import type { Reason } from '../job/reason.ts'
-import type { OutRecord, RecordHeaders, SourceRecord } from '../job/record.ts'
+import { headerText, type OutRecord, type RecordHeaders, type SourceRecord } from '../job/record.ts'
 
 /** Who writes: goes into the headers of retries and dead letters. */
 export interface Writer {
@@ -114,27 +114,41 @@ function ourHeaders(record: SourceRecord, trouble: Trouble, writer: Writer): Rec
   }
 }
 
-/** The result of a job, keyed like the job so that one creator's results stay in order. `value`: the result as JSON. */
+const TRACE_HEADERS = ['traceparent', 'tracestate'] as const
+/** As much as W3C asks to be passed on: what is longer would make results too large for their topic. */
+const TRACE_LENGTH_MAX = 512
+
+/** The producer's W3C trace context, for what follows from its record while nobody traces here. */
+export function producersTrace({ headers }: SourceRecord): RecordHeaders {
+  const kept: Record<string, Buffer> = {}
+  for (const name of TRACE_HEADERS) {
+    const text = headerText(headers, name)
+    if (text !== undefined && text.length <= TRACE_LENGTH_MAX) kept[name] = header(text)
+  }
+  return kept
+}
+
+/**
+ * The result of a job, keyed like the job so that one creator's results stay in order. `headers`: of its trace. `value`: the result
+ * as JSON.
+ */
 export function resultRecord(
   result: ResultMessage,
-  traceparent: string | undefined,
+  headers: RecordHeaders,
   value: Buffer = Buffer.from(JSON.stringify(result)),
 ): OutRecord {
-  return {
-    key: Buffer.from(`${result.platform}:${result.creator_id}`),
-    value,
-    headers: traceparent === undefined ? {} : { traceparent: header(traceparent) },
-  }
+  return { key: Buffer.from(`${result.platform}:${result.creator_id}`), value, headers }
 }
 
 /**
  * Follow-up jobs of a job. Ids derive from the parent's and the place in the list, so that a parent that is done twice
- * publishes the same jobs; logical time, expiry and unknown fields are the parent's unless the follow-up says otherwise.
+ * publishes the same jobs; logical time, expiry and unknown fields are the parent's unless the follow-up says otherwise. `headers`: of
+ * the parent's trace.
  */
 export function followUpRecords(
   parent: Job,
   followUps: readonly FollowUp[],
-  traceparent: string | undefined = parent.traceparent,
+  headers: RecordHeaders,
 ): OutRecord[] {
   return followUps.map((followUp, index) => {
     const message: JobMessage = {
@@ -147,7 +161,7 @@ export function followUpRecords(
       job_id: followUpId(parent.id, index),
       ...followUp,
     }
-    return jobRecord(message, traceparent)
+    return jobRecord(message, headers)
   })
 }
 
@@ -163,11 +177,11 @@ function followUpId(parentId: string, index: number): string {
 }
 
 /** A job as a record: the key keeps a creator's jobs in one partition. */
-export function jobRecord(message: JobMessage, traceparent?: string): OutRecord {
+export function jobRecord(message: JobMessage, headers: RecordHeaders = {}): OutRecord {
   return {
     key: Buffer.from(`${message.platform}:${message.creator_id}`),
     value: Buffer.from(JSON.stringify(message)),
-    headers: traceparent === undefined ? {} : { traceparent: header(traceparent) },
+    headers,
   }
 }
 

@@ -56,11 +56,11 @@ export class JobTrace implements Steps {
     this.#context = context
   }
 
-  /** For the headers of what follows from the job; undefined when no propagator of that kind is in use. */
-  get traceparent(): string | undefined {
-    const carrier: { traceparent?: string } = {}
+  /** Headers for what follows from the job, of the kinds that the propagator in use writes; empty when there is none. */
+  get headers(): RecordHeaders {
+    const carrier: Record<string, string> = {}
     propagation.inject(this.#context, carrier)
-    return carrier.traceparent
+    return Object.fromEntries(Object.entries(carrier).map(([name, value]) => [name, Buffer.from(value)]))
   }
 
   step(name: StepName, attributes: Attributes = {}): EndStep {

@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { configuredLimits } from '../../src/cli/demo/limits.ts'
-import { configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { startDaemon } from '../../src/daemon.ts'
 import { creatorIds } from '../../src/simulator/creators.ts'
 import { DEFAULT_CREDENTIALS, OPEN_LIMITS, PLAYED } from '../../src/simulator/options.ts'
 import { createSimulator } from '../../src/simulator/simulator.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
+import { openBucket } from '../store/bucket.ts'
 import { silent } from '../timeseries/support.ts'
 import { launch, open } from './browser.ts'
 
@@ -20,8 +21,8 @@ const SEED = 11
 /** Of youtube and of tiktok each. */
 const CREATORS = 6
 
-/** A whole daemon on its embedded parts, and the simulator. Instagram has no credentials, and youtube a second key that is refused. */
-async function start(t: TestContext) {
+/** A whole daemon on embedded parts and a real S3 store, and the simulator. Instagram has no credentials, and youtube a second key that is refused. */
+async function start(t: TestContext, store: NonNullable<ConfigInput['store']>) {
   const simulator = createSimulator({
     ...{ seed: SEED, creators: 1_000, limits: OPEN_LIMITS, latencyMs: 1, jitterMs: 0 },
     ...{ missingShare: 0, privateShare: 0 },
@@ -38,6 +39,7 @@ async function start(t: TestContext) {
   }
   const config = configSchema.parse({
     data: folder,
+    store,
     limits: configuredLimits(),
     platforms: Object.fromEntries(
       PLAYED.map((platform) => [
@@ -68,8 +70,9 @@ async function start(t: TestContext) {
 
 test('shows a real daemon at work, and stops a platform of it', { timeout: 240_000 }, async (t) => {
   const chromium = need(t, 'chromium')
-  if (chromium === null) return
-  const [browser, { daemon, give, url }] = await Promise.all([launch(t, chromium), start(t)])
+  const bucket = await openBucket(t)
+  if (chromium === null || bucket === null) return
+  const [browser, { daemon, give, url }] = await Promise.all([launch(t, chromium), start(t, bucket.section)])
   const { page, problems } = await open(browser, url)
   const shows = (selector: string, pattern: RegExp) =>
     poll(async () => pattern.exec((await page.locator(selector).first().textContent()) ?? '') ?? undefined, {
@@ -82,6 +85,9 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 240_0
     })
 
   await shows('.lanes li[data-place="lane:instagram"] .channel', /no credentials/)
+  await shows('#headline', /^Ready: no job has come yet\.$/)
+  await shows('#first', /^One job a line.*"platform":"(youtube|tiktok)"/)
+  await shows('#failures', /^None so far\.$/)
   assert.equal(await page.getByRole('button', { name: 'Pause instagram' }).count(), 0, 'nothing to pause')
 
   await page.getByRole('button', { name: 'Pause tiktok' }).click()
@@ -95,7 +101,7 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 240_0
   give('tiktok')
   give('youtube')
   await endsWith(CREATORS)
-  await shows('.lanes li[data-place="lane:tiktok"] .channel', /paused · 6 waiting/)
+  await shows('.lanes li[data-place="lane:tiktok"] .channel', /paused, 6\swaiting/)
   await shows('#limits-youtube .credentials', /credential second.*refused by youtube: set aside/)
   assert.equal(await ended(), CREATORS, 'none of the paused platform')
 
@@ -108,6 +114,12 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 240_0
   await poll(async () => (((await page.evaluate(loaded)) as number) > 3 ? true : undefined), {
     ...{ withinMs: 90_000, everyMs: 100, what: 'resized pictures in the strip' },
   })
+  const shown = (await page.locator('#strip img').first().getAttribute('src')) ?? ''
+  assert.deepEqual(
+    Buffer.from(await (await fetch(`${url}/${shown}`)).arrayBuffer()),
+    await bucket.store.get(shown),
+    'the very object in the bucket',
+  )
   assert.deepEqual(problems, [])
   const { paused, refused } = await statusOf(url)
   assert.deepEqual(paused, ['instagram'])

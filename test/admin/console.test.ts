@@ -96,6 +96,19 @@ async function lives(t: TestContext, browser: Browser) {
     'history',
   )
   assert.equal(await page.locator('.lanes li').count(), 3)
+  // Where arrows end, as against the middle of their lanes.
+  const aside = `[...document.querySelectorAll('.lanes li')].map((lane) => {
+    const { top, height } = lane.getBoundingClientRect()
+    const path = document.querySelector('path[data-arrow="intake-' + lane.dataset.place + '"]')
+    const end = path.getPointAtLength(path.getTotalLength()).y + document.querySelector('#flow').getBoundingClientRect().top
+    return Math.round(Math.abs(top + height / 2 - end))
+  })`
+  await poll(
+    async () => (((await page.evaluate(aside)) as number[]).every((px) => px <= 1) ? true : undefined),
+    {
+      ...{ withinMs: 60_000, everyMs: 50, what: 'arrows to end at the middle of their lanes' },
+    },
+  )
   assert.match(
     (await page.locator('.lanes li[data-place="lane:tiktok"] .channel').textContent()) ?? '',
     /blocked until/,
@@ -120,11 +133,13 @@ async function tells(t: TestContext, browser: Browser) {
   const { told, url } = await consoleOf(t, { ...STATUS, services: busy(0).services })
   const { page, problems } = await open(browser, url)
   const headline = page.locator('#headline')
-  await until(headline, /^All caught up/)
+  await until(headline, /^Ready: no job has come yet\.$/)
+  await until(page.locator('#first'), /^No platform has credentials/)
   const one = busy(10)
   const [first, ...others] = one.platforms
   const levels = one.levels.filter(({ blockedUntilMs }) => blockedUntilMs === 0)
   const steps: [Status, RegExp][] = [
+    [{ ...STATUS, services: one.services, jobs: { ...STATUS.jobs, consumed: 1 } }, /^All caught up/],
     [
       { ...one, levels },
       /^At full speed: 270 calls wait, most of all for instagram (platform|user_profile)\.$/,
@@ -354,20 +369,29 @@ async function loses(t: TestContext, browser: Browser) {
   const { AdminServer } = await import('../../src/admin/server.ts')
   const { createMetrics } = await import('../../src/telemetry/metrics.ts')
   const { log } = await import('./start.ts')
+  let seconds = 10
   const start = async (port: number) => {
     const server = new AdminServer(
       { host: '127.0.0.1', port, eventsIntervalMs: 100 },
-      { source: sourceOf({ status: () => busy(10) }), metrics: createMetrics(), log },
+      { source: sourceOf({ status: () => busy(seconds++) }), metrics: createMetrics(), log },
     )
     t.after(() => server.stop())
     return { server, address: await server.start() }
   }
   const { server, address } = await start(0)
-  const { page } = await open(browser, address.url)
+  const { page } = await open(browser, address.url, { motion: true })
+  const running = 'document.getAnimations().filter((one) => one.playState === "running").length'
+  const moves = (still: boolean) =>
+    poll(async () => (((await page.evaluate(running)) === 0) === still ? true : undefined), {
+      ...{ withinMs: 60_000, everyMs: 50, what: still ? 'all to stand still' : 'something to move' },
+    })
+  await moves(false)
   await server.stop()
   await until(page.locator('#state'), /^no connection$/)
   await until(page.locator('#headline'), /does not answer/)
+  await moves(true)
   await start(address.port)
   await until(page.locator('#state'), /^ready$/)
+  await moves(false)
   await page.close()
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, request } from 'node:http'
@@ -7,18 +6,16 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { CreateBucketCommand, DeleteBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import type { ConfigInput } from '../../src/config/schema.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
 import type { ObjectStore } from '../../src/job/store.ts'
 import { creatorIds } from '../../src/simulator/creators.ts'
 import { DEFAULT_CREDENTIALS } from '../../src/simulator/options.ts'
 import { FolderStore } from '../../src/store/folder.ts'
-import { S3Store } from '../../src/store/s3.ts'
 import { mountSmallDisk, SmallDisk } from '../chaos/full-disk.ts'
-import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
 import { addS3User, removeS3User, type S3User } from '../services/s3-users.ts'
+import { openBucket } from '../store/bucket.ts'
 import { Millrace } from './process.ts'
 
 const SEED = 23
@@ -33,41 +30,6 @@ function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-store-trouble-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
-}
-
-/** A bucket on the real store; the section of the configuration that names it, and a client of its own. */
-async function openBucket(t: TestContext) {
-  const address = need(t, 's3')
-  if (address === null) return null
-  const { origin, username, password } = new URL(address)
-  const credentials = { accessKeyId: username, secretAccessKey: password }
-  const bucket = `trouble-${randomBytes(6).toString('hex')}`
-  const client = new S3Client({ endpoint: origin, region: 'us-east-1', credentials, forcePathStyle: true })
-  const create = () => client.send(new CreateBucketCommand({ Bucket: bucket }))
-  const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials })
-  /** While somebody goes on writing into it, too. */
-  const remove = () =>
-    poll(
-      async () => {
-        const deleted: Promise<void>[] = []
-        for await (const { key } of store.list('')) deleted.push(store.delete(key))
-        await Promise.all(deleted)
-        await client.send(new DeleteBucketCommand({ Bucket: bucket }))
-        return true
-      },
-      { withinMs: 60_000, what: 'the bucket is deleted' },
-    )
-  await create()
-  t.after(async () => {
-    await remove()
-    await store.stop()
-    client.destroy()
-  })
-  const section = {
-    ...{ kind: 's3' as const, bucket, endpoint: origin },
-    ...{ access_key_id: username, secret_access_key: password },
-  }
-  return { address, section, store, create, remove }
 }
 
 /** A key of its own on the store, which can be taken away and given back. */

@@ -20,6 +20,7 @@ test('a host that fails is paused, probed one call at a time, and taken up again
     {
       platformOrigins: [
         { origin, platform: 'here', private: true },
+        { origin: `${origin}/other`, platform: 'beside', private: true },
         { origin: other.origin, platform: 'there', private: true },
       ],
       onBreaker: (change) => changes.push(change),
@@ -31,7 +32,9 @@ test('a host that fails is paused, probed one call at a time, and taken up again
   assert.equal(await metricValue(metrics, 'breaker_open', { platform: 'here' }), 0)
   await Promise.all(Array.from({ length: 20 }, () => call(origin)))
   assert.deepEqual(changes, [{ origin, platform: 'here', open: true }])
-  assert.equal(await metricValue(metrics, 'breaker_open', { platform: 'here' }), 1)
+  for (const platform of ['here', 'beside'])
+    assert.equal(await metricValue(metrics, 'breaker_open', { platform }), 1, platform)
+  assert.equal(await metricValue(metrics, 'breaker_open', { platform: 'there' }), 0)
   assert.equal(engine.room(origin), 0)
   const probeInMs = engine.probeInMs(origin) ?? 0
   assert.ok(probeInMs > 0 && probeInMs <= 5_000)
@@ -60,7 +63,8 @@ test('a host that fails is paused, probed one call at a time, and taken up again
   assert.equal((await call(origin)).status, 200)
   assert.deepEqual(changes[1], { origin, platform: 'here', open: false })
   await until(() => engine.room(origin) === 512)
-  assert.equal(await metricValue(metrics, 'breaker_open', { platform: 'here' }), 0)
+  for (const platform of ['here', 'beside'])
+    assert.equal(await metricValue(metrics, 'breaker_open', { platform }), 0, platform)
 })
 
 test('failures to connect and time-outs open it; aborts, refusals and 4xx do not', async (t) => {

@@ -397,6 +397,38 @@ test("follow-ups carry ids and times derived from their parent's", async () => {
   assert.equal(followUps[0].campaign, 'x')
 })
 
+test('what its producer traces goes along with all that becomes of a record', async () => {
+  const trace = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', tracestate: 'a=b' }
+  const headers = Object.fromEntries(Object.entries(trace).map(([name, text]) => [name, Buffer.from(text)]))
+  const bench = new Bench(COUNTER, { waitingMax: 1 })
+  await bench.deliver({ ...JOB, job_id: 'parent', params: { pages: 2 } }, headers)
+  // Ended before: its result is sent again.
+  await bench.deliver({ ...JOB, job_id: 'parent', params: { pages: 2 } }, headers)
+  await bench.deliver({ ...JOB, job_type: 'unheard' }, headers)
+  await bench.deliver(Buffer.from('no job'), headers)
+  bench.reply = () => json(429, {}, { 'retry-after': '100' })
+  await bench.deliver(JOB, headers)
+  bench.reply = () => json(200, { count: 7 })
+  bench.desk.pause('counter', 'test')
+  const waiting = bench.deliver(JOB, headers)
+  await bench.deliver(JOB, headers)
+  bench.desk.resume('counter')
+  await waiting
+  assert.deepEqual(
+    bench.published.map(({ topic }) => topic).sort(),
+    ['dead', 'dead', 'jobs', 'jobs', 'parked', ...Array(5).fill('results'), 'retry.5m'].sort(),
+  )
+  for (const { topic, record } of bench.published) {
+    for (const [name, text] of Object.entries(trace))
+      assert.equal(headerText(record.headers, name), text, topic)
+  }
+
+  // One that no trace has does not make results too large for their topic.
+  const other = new Bench()
+  await other.deliver(JOB, { ...headers, tracestate: Buffer.alloc(513) })
+  assert.deepEqual(Object.keys(other.published[0]!.record.headers), ['traceparent'])
+})
+
 test('ids of follow-ups of follow-ups stay short and differ', async () => {
   const bench = new Bench()
   for (const first of ['a', 'b']) {

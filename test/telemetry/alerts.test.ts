@@ -10,7 +10,8 @@ import { need } from '../need.ts'
 import { promtool } from './promtool.ts'
 
 const root = new URL('../../', import.meta.url)
-const read = (path: string): unknown => parse(readFileSync(new URL(path, root), 'utf8'))
+const textOf = (path: string) => readFileSync(new URL(path, root), 'utf8')
+const read = (path: string): unknown => parse(textOf(path))
 
 const rule = z.object({
   alert: z.string().optional(),
@@ -41,23 +42,48 @@ test('every alert says how bad it is, what is wrong with a figure, and where to 
 test('every alert has a runbook with its five parts', () => {
   const parts = ['What it means', 'What users notice', 'Look here', 'Do this', 'If that fails']
   for (const { alert } of alerts) {
-    const file = new URL(`docs/runbooks/${alert}.md`, root)
-    assert.ok(existsSync(file), `${alert} has no runbook`)
-    const headings = [...readFileSync(file, 'utf8').matchAll(/^## (.*)$/gm)].map((match) => match[1])
+    const file = `docs/runbooks/${alert}.md`
+    assert.ok(existsSync(new URL(file, root)), `${alert} has no runbook`)
+    const headings = [...textOf(file).matchAll(/^## (.*)$/gm)].map((match) => match[1])
     assert.deepEqual(headings, parts, alert)
   }
 })
 
-test('runbooks name only commands that there are', () => {
-  const program = readFileSync(new URL('src/cli/program.ts', root), 'utf8')
-  const commands = new Set([...program.matchAll(/\.command\('(\w+)'\)/g)].map((match) => match[1]))
-  assert.ok(commands.has('check'))
+test('runbooks name only commands, options and panels that there are', () => {
+  // Of each command, what stands from its name to the next one's.
+  const commands = new Map<string, string>()
+  for (const text of textOf('src/cli/program.ts').split(".command('").slice(1))
+    commands.set(text.slice(0, text.indexOf("'")), text)
+  assert.match(commands.get('replay') ?? '', /--dry-run/)
+  const panels = Object.values(DASHBOARDS).map((build) => JSON.stringify(build()))
   for (const { alert } of alerts) {
-    const text = readFileSync(new URL(`docs/runbooks/${alert}.md`, root), 'utf8')
-    for (const [, command] of text.matchAll(/`millrace (\w+)/g)) {
-      assert.ok(commands.has(command), `${alert}: millrace ${command}`)
+    const text = textOf(`docs/runbooks/${alert}.md`)
+    for (const [, command = '', rest = ''] of text.matchAll(/`millrace ([a-z]+)([^`]*)/g)) {
+      const known = commands.get(command)
+      assert.ok(known !== undefined, `${alert}: millrace ${command}`)
+      const all = known + (commands.get(/^ (\w+)/.exec(rest)?.[1] ?? '') ?? '')
+      for (const [option] of rest.matchAll(/--[\w-]+/g))
+        assert.ok(all.includes(`${option} `) || all.includes(`${option}'`), `${alert}: ${command} ${option}`)
+    }
+    for (const [, panel = ''] of text.matchAll(/(?<!\*)\*([A-Z][^*]+)\*(?!\*)/g)) {
+      const title = JSON.stringify(panel.replace(/\s+/g, ' '))
+      assert.ok(
+        panels.some((json) => json.includes(`"title":${title}`)),
+        `${alert}: no panel ${title}`,
+      )
     }
   }
+})
+
+test('the list of runbooks has every alert with its severities', () => {
+  const rows = [...textOf('docs/runbooks/README.md').matchAll(/^\| \[(\w+)\]\(\1\.md\) \| ([a-z, ]+) \|/gm)]
+  const severities = new Map<string, Set<string>>()
+  for (const { alert = '', labels } of alerts)
+    severities.set(alert, (severities.get(alert) ?? new Set()).add(labels?.severity ?? ''))
+  assert.deepEqual(
+    rows.map(([, alert, text]) => `${alert} ${text}`).sort(),
+    [...severities].map(([alert, each]) => `${alert} ${[...each].sort().join(', ')}`).sort(),
+  )
 })
 
 test('alerts use only metrics that the catalogue has', () => {

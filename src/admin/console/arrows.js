@@ -28,14 +28,16 @@ export function arrowPainter(root) {
   let places = ''
   let isStale = true
 
-  new ResizeObserver(() => {
+  // Of the places too: one whose text breaks moves its neighbours, and the picture stays as large as it is.
+  const observer = new ResizeObserver(() => {
     isStale = true
     layOut()
-  }).observe(root)
+  })
+  observer.observe(root)
 
   /** @param {Arrow} arrow @returns {Drawn} */
   function draw({ from, to, kind }) {
-    const bed = make('svg:path', { class: 'bed' })
+    const bed = make('svg:path', { class: 'bed', 'data-arrow': `${from}-${to}` })
     const drops = make('svg:path', { class: 'drops', 'stroke-dasharray': `0.1 ${PITCH - 0.1}` })
     const label = make('svg:text', { class: `rate ${kind ?? ''}`, 'data-arrow': `${from}-${to}` })
     beds.append(bed, drops)
@@ -56,6 +58,7 @@ export function arrowPainter(root) {
     /** @type {Map<string, Box>} */
     const boxes = new Map()
     for (const node of /** @type {Iterable<HTMLElement>} */ (root.querySelectorAll('[data-place]'))) {
+      observer.observe(node)
       const box = node.getBoundingClientRect()
       const left = box.left - origin.left
       const top = box.top - origin.top
@@ -100,6 +103,13 @@ export function arrowPainter(root) {
       if (now !== places) isStale = true
       places = now
       layOut()
+    },
+    /** Nothing moves until it is shown again. */
+    still() {
+      for (const one of drawn.values()) {
+        one.motion.pause()
+        one.value = Number.NaN
+      }
     },
   }
 }

@@ -23,7 +23,7 @@ const BANDS = [
   },
   {
     id: 'waiting',
-    title: 'calls that wait for a permit',
+    title: 'calls waiting for a permit',
     height: 40,
     floor: 10,
     stacked: false,
@@ -41,7 +41,7 @@ const BANDS = [
   },
   {
     id: 'pool',
-    title: 'cores that resize pictures, busy',
+    title: 'picture cores, busy',
     height: 40,
     floor: 1,
     stacked: false,

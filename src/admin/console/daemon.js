@@ -70,7 +70,7 @@ export function fleetView(nav) {
         setProp(link, 'href', isReachable ? url : undefined)
         setProp(link, 'aria-current', isSelf ? 'page' : undefined)
         setProp(link, 'data-tone', silent ? 'bad' : ready ? 'fine' : 'busy')
-        setText(within(link, 'b'), `${name}${url === null ? '' : `:${portOf(url)}`}`)
+        setText(within(link, 'b'), labelOf({ name, url }, fleet))
         const state = silent
           ? `silent for ${span(silentMs / 1000)}`
           : ready
@@ -80,11 +80,23 @@ export function fleetView(nav) {
         setProp(
           link,
           'title',
-          `${count(inFlight)} jobs in hand${isReachable ? '' : '; its console is open to its own machine only'}`,
+          `${name}${url === null ? '' : `:${portOf(url)}`}: ${count(inFlight)} jobs in hand${isReachable ? '' : '; its console is open to its own machine only'}`,
         )
       },
     })
   }
+}
+
+/**
+ * As little of a daemon's name as tells it from the others: ten of them are to be seen at once.
+ * @param {{ name: string, url: string | null }} member @param {ConsoleEvent['fleet']} fleet
+ */
+function labelOf({ name, url }, fleet) {
+  const isOnly = (/** @type {(name: string) => string} */ cut) =>
+    fleet.filter((other) => cut(other.name) === cut(name)).length === 1
+  const short = (/** @type {string} */ text) => (/^[\d.:]+$/.test(text) ? text : (text.split('.')[0] ?? text))
+  if (isOnly(short)) return short(name)
+  return isOnly((text) => text) || url === null ? name : `${name}:${portOf(url)}`
 }
 
 /** @param {string} url */

@@ -54,7 +54,9 @@ export function failuresView(root, banner, onReplay) {
           dead > 0 ? `${short(dead)} dead` : '',
           retried > 0 ? `${short(retried)} tried again` : '',
         ]
-        setText(within(node, '.counts'), counts.filter(Boolean).join(', '))
+        const samples = jobs.recentFailures.filter((sample) => sample.reason === reason)
+        const newest = samples[0] === undefined ? '' : ` · ${agoOf(samples[0].at, nowMs)}`
+        setText(within(node, '.counts'), `${counts.filter(Boolean).join(', ')}${newest}`)
         const shares = within(node, '.shares')
         shares.style.setProperty('--dead', percent(dead / most))
         shares.style.setProperty('--retried', percent(retried / most))
@@ -64,11 +66,7 @@ export function failuresView(root, banner, onReplay) {
         button.hidden = !canChange || dead === 0
         button.dataset.dead = String(dead)
         setProp(button, 'aria-label', `Send the dead letters of ${reason} back`)
-        showSamples(
-          within(node, '.samples'),
-          jobs.recentFailures.filter((sample) => sample.reason === reason),
-          nowMs,
-        )
+        showSamples(within(node, '.samples'), samples, nowMs)
       },
     })
     if (root.children.length === 0)
@@ -108,10 +106,15 @@ function showSamples(list, samples, nowMs) {
       )
     },
     update: (node, { at, outcome }) => {
-      const ago = `${span((nowMs - Date.parse(at)) / 1000)} ago, ${outcome === 'dead' ? 'given up' : 'tried again'}`
+      const ago = `${agoOf(at, nowMs)}, ${outcome === 'dead' ? 'given up' : 'tried again'}`
       setText(within(node, 'time'), ago)
     },
   })
+}
+
+/** @param {string} at RFC 3339 @param {number} nowMs */
+function agoOf(at, nowMs) {
+  return `${span((nowMs - Date.parse(at)) / 1000)} ago`
 }
 
 /** @param {NonNullable<ConsoleEvent['replay']>} replay */

@@ -1,7 +1,7 @@
 import { arrowPainter } from './arrows.js'
 import { keyed, make, setProp, setText, within } from './dom.js'
 import { gate, laneView } from './lane.js'
-import { count, perSecond, short, some, sum } from './words.js'
+import { count, perSecond, short, sum } from './words.js'
 
 /** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
 
@@ -25,7 +25,7 @@ const ARROWS = [
   { from: 'fetch', to: 'adapter', rate: 'granted', label: true },
   { from: 'adapter', to: 'pictures', rate: 'pictures', label: true },
   { from: 'adapter', to: 'rows', rate: 'rows', label: true },
-  { from: 'adapter', to: 'results', rate: 'results', label: true },
+  { from: 'adapter', to: 'results', rate: 'ended', label: true },
   { from: 'adapter', to: 'dead', rate: 'dead', label: true, kind: 'bad' },
   { from: 'adapter', to: 'retry', rate: 'retried', label: true, kind: 'back' },
   { from: 'pictures', to: 'jobs', rate: 'committed', label: true, kind: 'commit' },
@@ -50,7 +50,7 @@ export function flowView(/** @type {HTMLElement} */ root) {
   }
 
   /** @param {ConsoleEvent} event @param {import('./rates.js').Rates} rates @param {number} nowMs */
-  return function show(event, rates, nowMs) {
+  function show(event, rates, nowMs) {
     const { jobs, services, partitions, pictures, pool, rows, platforms } = event
     const away = new Set(services.filter((one) => one.away !== null).map(({ service }) => service))
     const lag = sum(partitions.map((one) => one.lag ?? 0))
@@ -72,7 +72,7 @@ export function flowView(/** @type {HTMLElement} */ root) {
       away.has('store') ? 'bad' : pool.queued > 0 ? 'busy' : '',
     )
     const written = `${short(sum(Object.values(rows.written)))} written`
-    const rowText = rows.buffered > 0 ? `${count(rows.buffered)} buffered` : written
+    const rowText = rows.buffered > 0 ? `${count(rows.buffered)} wait` : written
     says(
       'rows',
       away.has('clickhouse') ? `away, ${count(rows.buffered)} wait` : rowText,
@@ -80,14 +80,14 @@ export function flowView(/** @type {HTMLElement} */ root) {
     )
     says(
       'results',
-      away.has('kafka') ? 'Kafka away' : `${short(done + skipped)} sent`,
+      away.has('kafka') ? 'Kafka away' : `${short(done + skipped + dead)} sent`,
       away.has('kafka') ? 'bad' : '',
     )
     says('retry', `${short(jobs.retried)} so far`)
-    says('dead', `${short(dead)} so far`, dead > 0 ? 'watch' : '')
+    says('dead', `${short(dead)} so far`, (rates.dead ?? 0) > 0 ? 'watch' : '')
 
     const lanes = lanesOf(event, rates, nowMs)
-    keyed(within(root, '.lanes'), lanes, {
+    keyed(within(root, 'ol.lanes'), lanes, {
       key: (one) => one.id,
       create: laneView.create,
       update: laneView.update,
@@ -101,14 +101,18 @@ export function flowView(/** @type {HTMLElement} */ root) {
         ]),
       ],
       `Jobs flow from intake through lanes, permits, fetch and adapter to pictures, rows and results: ${perSecond(rates.consumed)} taken in, ` +
-        `${perSecond(rates.granted)} permits, ${perSecond(rates.results)} results, ${perSecond(rates.dead)} dead letters.`,
+        `${perSecond(rates.granted)} permits, ${perSecond(rates.ended)} results, ${perSecond(rates.dead)} dead letters.`,
     )
   }
+
+  return { show, still: arrows.still }
 }
 
 /** A lane for each platform, those with most to do first; what is beyond the picture's room is one lane. @param {ConsoleEvent} event @param {import('./rates.js').Rates} rates @param {number} nowMs */
 function lanesOf(event, rates, nowMs) {
-  const all = event.platforms.map((one) => gate(one, event, rates[`granted:${one.platform}`], nowMs))
+  const all = event.platforms.map((one) =>
+    gate(one, event, rates[`granted:${one.platform}`] ?? (rates.granted && 0), nowMs),
+  )
   if (all.length <= LANES_MAX) return all
   const ordered = [...all].sort(
     (a, b) => b.waiting - a.waiting || (b.rate ?? 0) - (a.rate ?? 0) || (a.id < b.id ? -1 : 1),
@@ -118,7 +122,7 @@ function lanesOf(event, rates, nowMs) {
     ...ordered.slice(0, LANES_MAX - 1),
     {
       id: 'others',
-      name: some(rest.length, 'other platform'),
+      name: `${rest.length} others`,
       waiting: sum(rest.map((one) => one.waiting)),
       rate: sum(rest.map((one) => one.rate ?? 0)),
       used: Math.max(...rest.map((one) => one.used)),

@@ -77,17 +77,20 @@ export const laneView = {
   update(node, { id, name, waiting, rate, used, shut, why, title }) {
     const link = within(node, 'a')
     setText(link, name)
+    setProp(link, 'title', name)
     setProp(link, 'href', id === 'others' ? '#limits' : `#limits-${id}`)
     const channel = within(node, '.channel')
     setText(
       within(channel, 'span'),
-      [why, waiting > 0 ? `${count(waiting)} waiting` : ''].filter(Boolean).join(' · '),
+      [why, waiting > 0 ? `${count(waiting)}\u00a0waiting` : ''].filter(Boolean).join(', '),
     )
     const fill = Math.min(1, Math.log10(1 + waiting) / Math.log10(1 + WAITING_FULL))
     channel.style.setProperty('--fill', percent(fill))
     // The board comes down as the limit is used up; shut, it stands on the ground.
     within(node, '.board').style.transform = `translateY(${shut ? 0 : -16 + 13 * used}px)`
-    setText(within(node, '.rate'), shut && !(rate !== undefined && rate > 0) ? '' : perSecond(rate))
+    const runs = rate !== undefined && rate > 0
+    setText(within(node, '.rate'), shut && !runs ? '' : perSecond(rate))
+    within(node, '.rate').classList.toggle('on', runs)
     setProp(node, 'data-tone', shut ? 'bad' : used > 0.9 ? 'busy' : undefined)
     setProp(node, 'title', title === '' ? undefined : title)
   },

@@ -3,6 +3,7 @@ import { chartView } from './chart.js'
 import { fleetView, selfView } from './daemon.js'
 import { byId, keyed, make, setProp, setText, within } from './dom.js'
 import { failuresView } from './failures.js'
+import { firstView } from './first.js'
 import { flowView } from './flow.js'
 import { lagView } from './lag.js'
 import { limitsView } from './limits.js'
@@ -25,7 +26,8 @@ const TILES = /** @type {const} */ ({
 themeSwitch(byId('theme'))
 const act = actor()
 const ratesOf = rateMeter()
-const showFlow = flowView(byId('flow'))
+const showFirst = firstView(byId('first'))
+const flow = flowView(byId('flow'))
 const showLimits = limitsView(byId('levels'), pauseOrResume)
 const failures = failuresView(byId('failures'), byId('replay'), sendBack)
 const showLag = lagView(byId('lag'), byId('lag-sum'), byId('lag-others'))
@@ -100,7 +102,8 @@ function show(event) {
   document.title = `${event.ready.ready ? '' : '● '}millrace ${perSecond(rates.ended)}`
   fleetSize = event.fleet.length
   act.allow(event.canChange)
-  showFlow(event, rates, nowMs)
+  showFirst(event)
+  flow.show(event, rates, nowMs)
   showLimits(event, nowMs)
   setText(
     byId('limits-of'),
@@ -132,6 +135,7 @@ function connect() {
   })
   events.addEventListener('error', () => {
     document.body.classList.add('stale')
+    flow.still()
     showState('bad', 'no connection')
     setText(
       byId('headline'),

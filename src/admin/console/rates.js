@@ -6,7 +6,10 @@ import { sum } from './words.js'
 const SAMPLES_MAX = 6
 const GAP_MS_MAX = 10_000
 
-/** Counters of an event: jobs by where they are, and permits of each platform under `granted:<platform>`. @param {ConsoleEvent} event */
+/**
+ * Counters of an event: jobs by where they are, permits of each platform under `granted:<platform>`, failures under `failed:<reason>`.
+ * @param {ConsoleEvent} event
+ */
 function countersOf({ jobs, permits, pictures, rows, committed }) {
   const { consumed, retried, finished } = jobs
   const granted = Object.entries(permits).map(([platform, endpoints]) => {
@@ -17,11 +20,11 @@ function countersOf({ jobs, permits, pictures, rows, committed }) {
     retried,
     committed,
     dead: finished.dead,
-    results: finished.done + finished.skipped,
     ended: finished.done + finished.skipped + finished.dead,
     pictures: pictures.stored + pictures.known,
     rows: sum(Object.values(rows.written)),
     granted: sum(granted.map(([, value]) => value)),
+    ...Object.fromEntries(jobs.reasons.map((one) => [`failed:${one.reason}`, one.dead + one.retried])),
     ...Object.fromEntries(granted.map(([platform, value]) => [`granted:${platform}`, value])),
   }
 }

@@ -7,6 +7,8 @@ const GAP = 5
 const TURN = 14
 /** How far from a box's middle its arrows down leave it. */
 const ASIDE = 22
+/** How far from its box a trunk stands that has branches. */
+const TRUNK = 20
 /** Where what is told back runs: above everything. */
 const ABOVE = 12
 
@@ -30,9 +32,19 @@ export function sideways({ kind, from: name }, from, to) {
   }
   const [x1, y1, x2, y2] = [from.right + GAP, from.y, to.left - GAP, to.y]
   const middle = (x1 + x2) / 2
+  if (name === 'adapter') {
+    // Several that end one above the other: a trunk and its branches, each with its rate.
+    const branch = Math.abs(y2 - y1) < 2 * TURN ? `H${x2}` : `${bend(x1 + TRUNK, y1, y2)}H${x2}`
+    return { path: `M${x1} ${y1}${branch}`, at: [(x1 + TRUNK + TURN + x2) / 2, y2 - 13] }
+  }
   const path = `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`
-  // Where several begin at one box, the rates stand where they end.
-  return { path, at: name === 'adapter' ? [x2 - 24, y2 - 14] : [middle, (y1 + y2) / 2 - 13] }
+  return { path, at: [middle, (y1 + y2) / 2 - 13] }
+}
+
+/** Along `y1` to `x`, from there up or down to `y2`, and on to the right. @param {number} x @param {number} y1 @param {number} y2 */
+function bend(x, y1, y2) {
+  const turn = Math.sign(y2 - y1) * TURN
+  return `H${x - TURN}Q${x} ${y1} ${x} ${y1 + turn}V${y2 - turn}Q${x} ${y2} ${x + TURN} ${y2}`
 }
 
 /** From top to bottom; what goes back runs along the right edge. @param {Arrow} arrow @param {Box} from @param {Box} to @param {number} width @returns {Route} */
@@ -42,21 +54,31 @@ export function downwards({ kind, from: name, to: target }, from, to, width) {
   if (kind === 'back') {
     const edge = width - 8
     const under = to.bottom + TURN
+    // Above what is given up, which stands beside it.
+    const y = from.top + 9
     const path =
-      `M${from.right + GAP} ${from.y}H${edge - TURN}Q${edge} ${from.y} ${edge} ${from.y - TURN}` +
+      `M${from.right + GAP} ${y}H${edge - TURN}Q${edge} ${y} ${edge} ${y - TURN}` +
       `V${under + TURN}Q${edge} ${under} ${edge - TURN} ${under}H${to.x + TURN}Q${to.x} ${under} ${to.x} ${to.bottom + GAP}`
-    return { path, at: [(from.right + edge) / 2, from.y - 13] }
+    return { path, at: [(from.right + edge) / 2, y - 13] }
   }
   if (kind === 'bad') {
-    const x = from.x + ASIDE
-    const path = `M${x} ${from.bottom + GAP}V${to.y - TURN}Q${x} ${to.y} ${x + TURN} ${to.y}H${to.left - GAP}`
-    return { path, at: [x + 34, to.y - 13] }
+    const [x1, x2] = [from.right + GAP, to.left - GAP]
+    return { path: `M${x1} ${to.y}H${x2}`, at: [(x1 + x2) / 2, to.y - 12] }
   }
   const isStraight = name.startsWith('lane:') || target.startsWith('lane:')
   const x = Math.min(from.x, to.x)
   const [x1, x2] = isStraight ? [x, x] : [from.x, to.x]
   const [y1, y2] = [from.bottom + GAP, to.top - GAP]
   const middle = (y1 + y2) / 2
+  if (name === 'adapter') {
+    const y = y2 - 2 * TURN
+    const turn = Math.sign(x2 - x1) * TURN
+    const across =
+      Math.abs(x2 - x1) < 2 * TURN
+        ? `C${x1} ${y} ${x2} ${y} ${x2} ${y + TURN}`
+        : `Q${x1} ${y} ${x1 + turn} ${y}H${x2 - turn}Q${x2} ${y} ${x2} ${y + TURN}`
+    return { path: `M${x1} ${y1}V${y - TURN}${across}V${y2}`, at: [x2 + 26, y2 - 8] }
+  }
   const path = `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}`
-  return { path, at: name === 'adapter' ? [x2 + 26, y2 - 8] : [x1 + 26, middle] }
+  return { path, at: [x1 + 26, middle] }
 }

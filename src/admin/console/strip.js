@@ -14,8 +14,13 @@ export function stripView(root, counts) {
 
   /** @param {string} key */
   function create(key) {
-    const image = make('img', { alt: 'A picture that was just resized', width: 84, height: 84, src: key })
-    const item = make('li', {}, make('a', { href: key, target: '_blank', rel: 'noopener' }, image))
+    // Nobody who does not come near the strip makes the daemon read its store.
+    const image = make('img', { loading: 'lazy', alt: '', width: 84, height: 84, src: key })
+    const item = make(
+      'li',
+      {},
+      make('a', { href: key, target: '_blank', rel: 'noopener', 'aria-label': 'A resized picture' }, image),
+    )
     let tries = 1
     image.addEventListener('error', () => {
       item.hidden = tries >= TRIES_MAX

@@ -1,5 +1,5 @@
 import { isBlocked, isFull, partsOf, queuedOf, usedOf, waitingBehind } from './levels.js'
-import { count, percent, some, span, sum, timeOf } from './words.js'
+import { count, percent, perSecond, some, span, sum, timeOf } from './words.js'
 
 /** @typedef {import('../status.ts').ConsoleEvent} ConsoleEvent */
 /** @typedef {{ state: 'fine' | 'watch' | 'bad', text: string }} Verdict */
@@ -7,6 +7,8 @@ import { count, percent, some, span, sum, timeOf } from './words.js'
 /** Above it MillraceLoopSlow is not far. */
 const LOOP_MS_MAX = 150
 const POOL_FULL = 0.9
+/** Of what is tried; a few time-outs are part of every day. */
+const FAILING_SHARE = 1 / 3
 
 /**
  * Is it the upstream, the limits, a sink, or us: one sentence each, and the one that decides how fast things go now. Pure.
@@ -14,7 +16,7 @@ const POOL_FULL = 0.9
  * @returns {{ headline: Verdict, upstream: Verdict, limits: Verdict, sinks: Verdict, daemon: Verdict }}
  */
 export function verdictOf(event, rates, nowMs) {
-  const upstream = upstreamOf(event, nowMs)
+  const upstream = upstreamOf(event, rates, nowMs)
   const limits = limitsOf(event)
   const sinks = sinksOf(event)
   const daemon = daemonOf(event)
@@ -28,14 +30,15 @@ function headlineOf({ ready, jobs }, rates, { upstream, limits, daemon }) {
   const [why] = ready.reasons
   if (why !== undefined) return { state: 'watch', text: `Not ready: ${why}.` }
   for (const one of [upstream, daemon]) if (one.state === 'watch') return one
+  if (jobs.consumed === 0) return { state: 'fine', text: 'Ready: no job has come yet.' }
   if (limits.text.includes('wait')) return { state: 'fine', text: `At full speed: ${lower(limits.text)}` }
   if (jobs.inFlight > 0 || (rates.ended ?? 0) > 0)
     return { state: 'fine', text: 'Running, and nothing waits: there is room for more jobs.' }
   return { state: 'fine', text: 'All caught up: there is nothing to do.' }
 }
 
-/** @param {ConsoleEvent} event @param {number} nowMs @returns {Verdict} */
-function upstreamOf({ platforms, levels, jobs }, nowMs) {
+/** @param {ConsoleEvent} event @param {import('./rates.js').Rates} rates @param {number} nowMs @returns {Verdict} */
+function upstreamOf({ platforms, levels, jobs, permits }, rates, nowMs) {
   const isLost = (/** @type {ConsoleEvent['platforms'][number]} */ { credentials }) =>
     credentials.length > 0 && credentials.every((one) => one.refused)
   const trouble = [pausedOf(platforms), refusedOf(platforms.filter(isLost)), unreachedOf(platforms)].filter(
@@ -45,6 +48,8 @@ function upstreamOf({ platforms, levels, jobs }, nowMs) {
   // Of several credentials the others do the work meanwhile.
   const refused = refusedOf(platforms)
   if (refused !== '') return { state: 'watch', text: refused }
+  const failing = failingOf(jobs, rates)
+  if (failing !== '') return { state: 'watch', text: failing }
   const blocked = levels.find((level) => isBlocked(level, nowMs))
   if (blocked !== undefined) {
     const { platform, name } = partsOf(blocked.level)
@@ -58,7 +63,11 @@ function upstreamOf({ platforms, levels, jobs }, nowMs) {
   const idle = platforms.filter(({ hasCredentials }) => !hasCredentials)
   if (idle.length > 0 && idle.length === platforms.length)
     return { state: 'watch', text: 'No platform has credentials: every job waits.' }
-  return { state: 'fine', text: 'Every platform answers.' }
+  const asked = sum(Object.values(permits).flatMap((of) => Object.values(of).map(({ granted }) => granted)))
+  return {
+    state: 'fine',
+    text: asked === 0 ? 'Nothing has been asked of it yet.' : 'Every platform answers.',
+  }
 }
 
 /** @param {ConsoleEvent} event @returns {Verdict} */
@@ -72,8 +81,7 @@ function limitsOf({ levels, permits, services }) {
     .sort((a, b) => b.behind - a.behind)
   const [most] = holding
   if (waiting > 0 && most !== undefined) {
-    const { kind, platform, name } = partsOf(most.level.level)
-    const what = kind === 'global' ? 'the global limit' : [platform, name || kind].join(' ')
+    const what = limitName(most.level.level)
     const until = most.level.kind === 'quota' ? `, until ${timeOf(most.level.resetsAtMs)}` : ''
     return {
       state: 'fine',
@@ -87,6 +95,15 @@ function limitsOf({ levels, permits, services }) {
     }
   const tightest = Math.max(0, ...levels.map(usedOf))
   return { state: 'fine', text: `Room: the tightest is ${percent(tightest)} used.` }
+}
+
+/** @param {string} level */
+function limitName(level) {
+  const { kind, platform, name } = partsOf(level)
+  if (kind === 'global') return 'the global limit'
+  if (kind === 'quota') return `the quota of ${platform}`
+  if (kind === 'credential') return `the credential ${name} of ${platform}`
+  return [platform, name || kind].join(' ')
 }
 
 /** @param {ConsoleEvent} event @returns {Verdict} */
@@ -146,6 +163,18 @@ function refusedOf(platforms) {
       .map(({ name }) => `${platform} refuses the credential ${name}.`)
   })
   return refused.length > 2 ? `${refused[0]} So are ${count(refused.length - 1)} more.` : refused.join(' ')
+}
+
+/** What most of the calls of these seconds fail of. @param {ConsoleEvent['jobs']} jobs @param {import('./rates.js').Rates} rates */
+function failingOf({ reasons, recentFailures }, rates) {
+  const [worst] = reasons
+    .filter(({ kind }) => kind === 'transient')
+    .map(({ reason }) => ({ reason, rate: rates[`failed:${reason}`] ?? 0 }))
+    .sort((a, b) => b.rate - a.rate)
+  if (worst === undefined || worst.rate === 0) return ''
+  if (worst.rate < FAILING_SHARE * ((rates.ended ?? 0) + worst.rate)) return ''
+  const sample = recentFailures.find(({ reason }) => reason === worst.reason)
+  return `Calls${sample === undefined ? '' : ` of ${sample.platform}`} fail: ${worst.reason}, ${perSecond(worst.rate)}.`
 }
 
 /** @param {ConsoleEvent['platforms']} platforms */
