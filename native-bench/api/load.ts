@@ -88,7 +88,7 @@ const configuration: ConfigInput = {
   redis: { url: redis.address, key_prefix: run },
   clickhouse: { url: clickhouse, database: values.database },
   // Everybody comes from one address, so they are one client.
-  api: { port: 0, rate: { requests: 1_000_000, window: '10s' }, queries_max: 1000 },
+  api: { port: 0, metrics_port: 0, rate: { requests: 1_000_000, window: '10s' }, queries_max: 1000 },
   log: { level: 'info' },
 }
 const file = join(folder, 'millrace.yaml')
