@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
+import { LeasedLimiter, type Taken } from './leased-limiter.ts'
 import { ApiProblem } from './problem.ts'
 
 export interface FairnessOptions {
@@ -21,33 +22,35 @@ export interface SharedCounts {
 /** Exports at a time. Each holds one of ten connections to the database for as long as its client takes. */
 const EXPORTS_MAX = { ofClient: 2, all: 5 }
 
-type Limiter = RateLimiterMemory | RateLimiterRedis
-
 /**
- * Nobody takes what is everybody's: requests of a client on a route, jobs it asks for, and queries it has running. Counted
- * in Redis for all processes together; while that is away, in the memory of each.
+ * Nobody takes what is everybody's: requests of a client on a route, jobs it asks for, and queries it has running. The first two are
+ * counted in Redis for all processes together; while that is away, in the memory of each.
  */
 export class Fairness {
   readonly #options: FairnessOptions
-  readonly #requests: Limiter
-  readonly #jobs: Limiter
+  readonly #takeRequest: (key: string) => Promise<Taken>
+  readonly #jobs: RateLimiterMemory | RateLimiterRedis
   readonly #running = new Map<string, number>()
   readonly #exporting: string[] = []
 
   constructor(options: FairnessOptions, shared?: SharedCounts) {
     this.#options = options
-    this.#requests = limiter('requests', options.requestsMax, options.windowMs, shared)
+    const requests = limiter('requests', options.requestsMax, options.windowMs, shared)
+    const leased =
+      requests instanceof RateLimiterRedis ? new LeasedLimiter(requests, options.requestsMax) : undefined
+    this.#takeRequest = (key) => leased?.take(key) ?? consume(requests, key, 1)
     this.#jobs = limiter('jobs', options.jobsMax, options.windowMs, shared)
   }
 
   /** Counts a request. Resolves with the `RateLimit` fields; rejects with ApiProblem `rate_limited`, which brings them too. */
   async request(client: string, route: string): Promise<Record<string, string>> {
-    return await this.#take(this.#requests, `${client} ${route}`, 1, this.#options.requestsMax, 'requests')
+    const taken = this.#takeRequest(`${client} ${route}`)
+    return await this.#fieldsOf(taken, this.#options.requestsMax, 'requests')
   }
 
   /** Counts jobs that are asked for; all or none of them are let through. */
   async jobs(client: string, count: number): Promise<void> {
-    await this.#take(this.#jobs, client, count, this.#options.jobsMax, 'jobs')
+    await this.#fieldsOf(consume(this.#jobs, client, count), this.#options.jobsMax, 'jobs')
   }
 
   /** Takes a place among the client's running queries; call what it returns to give it back. Throws `too_many_queries`. */
@@ -91,13 +94,7 @@ export class Fairness {
     }
   }
 
-  async #take(
-    limiter: Limiter,
-    key: string,
-    points: number,
-    max: number,
-    what: string,
-  ): Promise<Record<string, string>> {
+  async #fieldsOf(taken: Promise<Taken>, max: number, what: string): Promise<Record<string, string>> {
     const windowS = Math.ceil(this.#options.windowMs / 1000)
     const fields = (left: number, resetMs: number) => ({
       // draft-ietf-httpapi-ratelimit-headers: what is left, and in how many seconds it is all back.
@@ -105,8 +102,8 @@ export class Fairness {
       ratelimit: `"${what}";r=${Math.max(0, left)};t=${Math.ceil(resetMs / 1000)}`,
     })
     try {
-      const { remainingPoints, msBeforeNext } = await limiter.consume(key, points)
-      return fields(remainingPoints, msBeforeNext)
+      const { left, resetMs } = await taken
+      return fields(left, resetMs)
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal
       const { msBeforeNext } = refusal
@@ -118,7 +115,21 @@ export class Fairness {
   }
 }
 
-function limiter(name: string, points: number, windowMs: number, shared: SharedCounts | undefined): Limiter {
+async function consume(
+  of: RateLimiterMemory | RateLimiterRedis,
+  key: string,
+  points: number,
+): Promise<Taken> {
+  const { remainingPoints, msBeforeNext } = await of.consume(key, points)
+  return { left: remainingPoints, resetMs: msBeforeNext }
+}
+
+function limiter(
+  name: string,
+  points: number,
+  windowMs: number,
+  shared: SharedCounts | undefined,
+): RateLimiterMemory | RateLimiterRedis {
   const options = { points, duration: Math.ceil(windowMs / 1000), keyPrefix: `api:${name}` }
   const memory = new RateLimiterMemory(options)
   if (shared === undefined) return memory

@@ -4,6 +4,7 @@ import { Answer } from './answer.ts'
 import type { AnswerKey } from './answer-key.ts'
 import type { MemoryShelf } from './memory-shelf.ts'
 import type { RedisShelf } from './redis-shelf.ts'
+import { Renewals } from './renewals.ts'
 
 export interface AnswersOptions {
   readonly ttlMs: number
@@ -38,7 +39,8 @@ const DROPPED_MAX = 50_000
  * one. One that is past its time is given out once more while a new one is being made, until it is twice as old.
  *
  * What a finished scrape makes stale: answers about that creator are dropped, in every process, since each hears of every
- * scrape; answers over many creators are past their time from then on, but made anew no more often than `refreshMs`.
+ * scrape; answers over many creators are past their time from then on, but made anew no more often than `refreshMs`, and one after the
+ * other: all of them grow old at the same time, and nobody waits for them.
  */
 export class Answers {
   readonly #options: AnswersOptions
@@ -46,6 +48,7 @@ export class Answers {
   readonly #now: () => number
   readonly #flights = new SingleFlight<Answer>()
   readonly #droppedAtMs = new Map<string, number>()
+  readonly #renewals = new Renewals()
   #scrapedAtMs = 0
 
   constructor(options: AnswersOptions, ports: AnswersPorts) {
@@ -127,7 +130,6 @@ export class Answers {
   #renew(key: AnswerKey, { make }: Asking): void {
     if (this.#flights.has(key.id)) return
     const asking = { make, admit: () => () => {}, signal: new AbortController().signal }
-    // It failed: what is kept goes on being given out, and the next caller tries again.
-    this.#make(key, asking).catch(() => {})
+    this.#renewals.add(key.id, () => this.#make(key, asking))
   }
 }
