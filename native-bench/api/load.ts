@@ -93,8 +93,9 @@ const configuration: ConfigInput = {
 }
 const file = join(folder, 'millrace.yaml')
 await writeFile(file, JSON.stringify(configuration))
+// As in a container of 512 MB: Node allows itself half of it.
 const api = new Millrace(['api', '--config', file], {
-  env: { MALLOC_ARENA_MAX: '2' },
+  env: { MALLOC_ARENA_MAX: '2', NODE_OPTIONS: '--max-old-space-size=256' },
 })
 started.defer(async () => void (await api.stop()))
 const [, origin = ''] = await api.says(/"url":"(http:[^"]+)".*the analytics API listens/)

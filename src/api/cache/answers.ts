@@ -128,7 +128,7 @@ export class Answers {
 
   /** In the background, on nobody's account: the caller has its answer and may leave. */
   #renew(key: AnswerKey, { make }: Asking): void {
-    if (this.#flights.has(key.id)) return
+    if (this.#renewals.waits(key.id) || this.#flights.has(key.id)) return
     const asking = { make, admit: () => () => {}, signal: new AbortController().signal }
     this.#renewals.add(key.id, () => this.#make(key, asking))
   }

@@ -11,6 +11,10 @@ export class Renewals {
   readonly #waiting = new Map<string, () => Promise<unknown>>()
   #working = false
 
+  waits(id: string): boolean {
+    return this.#waiting.has(id)
+  }
+
   /** In the order of their coming; one that waits already is not added again. */
   add(id: string, make: () => Promise<unknown>): void {
     if (this.#waiting.has(id) || this.#waiting.size >= WAITING_MAX) return
