@@ -21,7 +21,7 @@ const LEASES_A_WINDOW = 100
 const LEASES_MAX = 10_000
 
 /**
- * Counts in Redis some requests ahead, so that a client who asks much does not cost a round trip each time: half of what it takes to
+ * Counts in Redis some requests ahead, so that a client who asks much does not cost a round trip each time, a third of what it takes to
  * give out a kept answer. Never more than the window allows are let through, over all processes; a hundredth for each process may
  * stay unused, so a client may be refused so much early. Below a hundred a window every request is counted by itself.
  */
