@@ -23,7 +23,7 @@ const LEASES_MAX = 10_000
 /**
  * Counts in Redis some requests ahead, so that a client who asks much does not cost a round trip each time, a third of what it takes to
  * give out a kept answer. Never more than the window allows are let through, over all processes; a hundredth for each process may
- * stay unused, so a client may be refused so much early. Below a hundred a window every request is counted by itself.
+ * stay unused, so a client may be refused so much early. Below two hundred a window every request is counted by itself.
  */
 export class LeasedLimiter {
   readonly #limiter: RateLimiterRedis
