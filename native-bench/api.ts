@@ -56,7 +56,7 @@ if (Number(there?.n) === 0) {
 }
 await refreshViews(engine)
 const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
-started.defer(() => rm(folder, { recursive: true, force: true }))
+started.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
 
 const keeping = await serve({})
 console.log(

@@ -116,5 +116,5 @@ try {
   await execute(engine, 'SYSTEM START VIEWS').catch(() => undefined)
   await execute(engine, `DROP DATABASE IF EXISTS ${database} SYNC`)
   await engine.close()
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
 }

@@ -223,7 +223,7 @@ async function compare(port: number): Promise<void> {
   await downloader.close()
   await store.stop()
   await bucket?.stop()
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
 
   const errands = contestants.findIndex(({ name }) => name === ERRANDS)
   const rows = contestants.map(({ name }, which) => {

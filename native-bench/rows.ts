@@ -148,6 +148,6 @@ if (which !== 'http') {
   try {
     await contest(new ChdbEngine({ path: folder, database }))
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   }
 }

@@ -77,7 +77,7 @@ const scraped = await select<{ platform: string; creator_id: string }>(
 )
 
 const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
-started.defer(() => rm(folder, { recursive: true, force: true }))
+started.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
 const results = `${run}.results`
 const configuration: ConfigInput = {
   data: folder,

@@ -49,7 +49,7 @@ async function measure(): Promise<void> {
     process.send!([rss, heapTotal, external].map((bytes) => rounded(bytes / 1e6, 0)))
   }
   await pool.stop()
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
 }
 
 async function lead(): Promise<void> {

@@ -71,5 +71,5 @@ try {
   })
   report(values.json, { machine: machine(), photographs: rows.length, ...Object.fromEntries(summary), rows })
 } finally {
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
 }

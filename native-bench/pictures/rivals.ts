@@ -150,7 +150,7 @@ async function compare(): Promise<void> {
   }
   for (const rival of rivals) await rival.stop()
   await pool.stop()
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   const simd = rivals.findIndex(({ name }) => name === 'pillow-simd')
   const rows = rivals.map(({ name }, index) => ({
     name,

@@ -100,8 +100,8 @@ async function measure({ threads, inFlight }: Configuration): Promise<void> {
     })()
   })
   process.on('disconnect', () => {
-    void Promise.all([piscina?.destroy(), rm(folder, { recursive: true, force: true })]).then(() =>
-      process.exit(),
+    void Promise.all([piscina?.destroy(), rm(folder, { recursive: true, force: true, maxRetries: 10 })]).then(
+      () => process.exit(),
     )
   })
   process.send!('ready')

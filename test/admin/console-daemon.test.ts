@@ -30,7 +30,7 @@ async function start(t: TestContext, store: NonNullable<ConfigInput['store']>) {
   const { port } = await simulator.start()
   t.after(() => simulator.stop())
   const folder = mkdtempSync(join(tmpdir(), 'millrace-console-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const { youtube, tiktok } = DEFAULT_CREDENTIALS
   const credentials = {
     instagram: undefined,

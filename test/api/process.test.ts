@@ -20,7 +20,7 @@ const WITHIN_MS = 60_000
 
 function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-api-process-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   return folder
 }
 

@@ -68,7 +68,7 @@ test('a job is running from its first call on, and queued again while it waits f
   )
   t.after(async () => {
     await daemon.stop()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   const url = daemon.apiUrl ?? ''
   const first = await ask(url)
@@ -105,7 +105,7 @@ test('the same through Kafka and Redis, and nothing is noted of jobs that nobody
     notes.disconnect()
     await database.command({ query: `DROP DATABASE IF EXISTS ${run}` })
     await database.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   writeFileSync(
     join(folder, 'millrace.yaml'),

@@ -78,7 +78,7 @@ export async function startApi(
   t.after(async () => {
     await api.stop()
     await store.stop()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   await api.start()
   const url = api.url ?? ''

@@ -21,7 +21,7 @@ test('jobs go to the topic of their platform, wrong ones are named and left out'
   const admin = createKafkaClient({ brokers: [broker], clientId: run }, silent).admin()
   t.after(async () => {
     await admin.disconnect()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   await admin.connect()
   const topics = [`${run}.any`, { name: `${run}.youtube`, platform: 'youtube' }]

@@ -65,7 +65,7 @@ function daemon(t: TestContext, status: () => Status): Promise<string> {
 
 function folderOf(t: TestContext, yaml = ''): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-limits-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   writeFileSync(join(folder, 'millrace.yaml'), yaml)
   return folder
 }

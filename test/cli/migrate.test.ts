@@ -82,7 +82,7 @@ describe('millrace migrate --plan', () => {
 
   test('makes nothing for the embedded engine either', async (t) => {
     const cwd = await mkdtemp(join(tmpdir(), 'millrace-plan-'))
-    t.after(() => rm(cwd, { recursive: true, force: true }))
+    t.after(() => rm(cwd, { recursive: true, force: true, maxRetries: 10 }))
     const planned = await new Millrace(['migrate', '--plan'], { cwd }).ended
     assert.equal(planned.code, 0)
     assert.match(

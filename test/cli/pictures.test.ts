@@ -18,7 +18,7 @@ const keyOf = (name: string) => {
 /** The data folder of an embedded daemon that has ended, with a row for each of `named` and an object for each of `stored`. */
 async function dataOf(t: TestContext, named: readonly string[], stored: readonly string[]) {
   const cwd = await mkdtemp(join(tmpdir(), 'millrace-pictures-'))
-  t.after(() => rm(cwd, { recursive: true, force: true }))
+  t.after(() => rm(cwd, { recursive: true, force: true, maxRetries: 10 }))
   const folder = join(cwd, 'millrace-data/store')
   const store = new FolderStore({ folder })
   const old = new Date(Date.now() - 30 * DAY_MS)
@@ -108,7 +108,7 @@ test('verify names what is missing, sweep deletes what nobody names, and each sa
 
 test('in a folder where no daemon has worked, both say so and create nothing', async (t) => {
   const cwd = await mkdtemp(join(tmpdir(), 'millrace-pictures-'))
-  t.after(() => rm(cwd, { recursive: true, force: true }))
+  t.after(() => rm(cwd, { recursive: true, force: true, maxRetries: 10 }))
   for (const command of ['verify', 'sweep']) {
     const { code, stdout, stderr } = await new Millrace(['pictures', command], { cwd }).ended
     assert.equal(code, 2, stderr)
@@ -147,7 +147,7 @@ test('a sweep that would take most of the store, or nearly no grace, is refused'
 
 test('a database that is none of ours is told, and nothing is taken for missing', async (t) => {
   const cwd = await mkdtemp(join(tmpdir(), 'millrace-pictures-'))
-  t.after(() => rm(cwd, { recursive: true, force: true }))
+  t.after(() => rm(cwd, { recursive: true, force: true, maxRetries: 10 }))
   const engine = new ChdbEngine({ path: join(cwd, 'millrace-data/clickhouse'), database: 'millrace' })
   await engine.open()
   await engine.close()

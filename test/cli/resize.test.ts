@@ -25,7 +25,7 @@ interface Line {
 
 async function folderWith(t: TestContext, files: Record<string, Uint8Array | string>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-resize-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(join(folder, name, '..'), { recursive: true })
     writeFileSync(join(folder, name), content)

@@ -24,7 +24,7 @@ for (const [what, args] of [
     })
     t.after(async () => {
       await millrace.kill()
-      rmSync(folder, { recursive: true, force: true })
+      rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
     })
     const { code, stderr } = await millrace.ended
     assert.equal(code, 0, stderr)

@@ -7,7 +7,7 @@ import { ConfigError, loadConfig } from '../../src/config/load.ts'
 
 function written(t: { after(fn: () => void): void }, yaml: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const file = join(folder, 'millrace.yaml')
   writeFileSync(file, yaml)
   return file

@@ -34,7 +34,7 @@ test('a daemon that is told to stop under full load drains within its deadline, 
   t.after(async () => {
     await Promise.all(millraces.map((one) => one.kill()))
     await admin.disconnect()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   await admin.connect()
   const start = async (args: string[], says: RegExp) => {

@@ -36,7 +36,7 @@ async function twoSnapshots(t: TestContext, clickhouse?: { url: string; database
   t.after(() => simulator.stop())
   const upstream = `http://127.0.0.1:${port}`
   const folder = mkdtempSync(join(tmpdir(), 'millrace-drops-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const config = configSchema.parse({
     data: folder,
     ...(clickhouse === undefined ? {} : { clickhouse }),

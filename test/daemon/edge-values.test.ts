@@ -92,7 +92,7 @@ test('what platforms say at the edges of numbers, texts and moments is stored as
     new Map(Object.entries(EDGES).map(([creator, { said }]) => [creator, { ...USUAL, ...said }])),
   )
   const folder = mkdtempSync(join(tmpdir(), `millrace-edges-${randomUUID()}`))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const wide = { rate: 100, burst: 1_000 }
   const window = { limit: 10_000, window: '10s' }
   const config = configSchema.parse({

@@ -31,7 +31,7 @@ test('while the disk of ClickHouse is full the intake is held and no job ends; w
   const { port } = await simulator.start()
   t.after(() => simulator.stop())
   const folder = mkdtempSync(join(tmpdir(), 'millrace-full-disk-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const wide = { rate: 100, burst: 1_000 }
   const config = configSchema.parse({
     data: folder,

@@ -48,7 +48,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
     await database.command({ query: `DROP DATABASE IF EXISTS ${run}` })
     await database.close()
     await Promise.all([admin.disconnect(), producer.disconnect(), reader.disconnect()])
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   await Promise.all([admin.connect(), producer.connect()])
   const topic = `${run}.jobs`

@@ -43,7 +43,7 @@ test('a platform that is blocked holds up no other on the same partitions, and i
   const millraces: Millrace[] = []
   t.after(async () => {
     await Promise.all(millraces.map((one) => one.kill()))
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   const start = (args: string[], cwd?: string) => {
     const one = new Millrace(args, cwd === undefined ? {} : { cwd })

@@ -64,7 +64,7 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
 
   const run = `real${Date.now().toString(36)}`
   const folder = mkdtempSync(join(tmpdir(), 'millrace-real-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
 
   // The upstream, in a process of its own, enforcing what the daemons have to keep.
   const simulator = new Millrace(simulatorArgs(LIMITS, { seed: SEED, creators: CREATORS, errorRate: 0.01 }))

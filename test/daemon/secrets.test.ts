@@ -129,7 +129,7 @@ async function output(args: readonly string[], cwd: string): Promise<{ code: num
 
 function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-secrets-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   return folder
 }
 

@@ -28,7 +28,7 @@ type StoreSection = NonNullable<ConfigInput['store']>
 
 function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-store-trouble-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   return folder
 }
 
@@ -289,7 +289,7 @@ describe('a store in trouble', { concurrency: 2 }, () => {
       const disk = mountSmallDisk(join(base, 'disk'), '32m')
       t.after(() => {
         disk?.unmount()
-        rmSync(base, { recursive: true, force: true })
+        rmSync(base, { recursive: true, force: true, maxRetries: 10 })
       })
       if (disk === null) {
         t.skip('needs a file system of its own: Linux, and the right to mount')

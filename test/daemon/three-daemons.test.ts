@@ -133,7 +133,7 @@ test('three daemons that share Redis use every limit and exceed none, also when 
   const children: Millrace[] = []
   t.after(async () => {
     await Promise.all(children.map((child) => child.kill()))
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   const endpoints = Object.entries(LIMITS.endpoints).flatMap(([platform, windows]) =>
     Object.entries(windows).map(([name, window]) => [`${platform}/${name}`, window]),

@@ -12,7 +12,7 @@ import { deadLetters, never } from './rig.ts'
 
 test('sends the letters of one reason back once, tells how far it is, and one at a time', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-desk-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const publisher = new FilePublisher({ folder, plainTopics: [] }, silent)
   await publisher.start()
   t.after(() => publisher.stop())

@@ -28,7 +28,7 @@ async function buried(t: TestContext, count: number) {
   t.after(async () => {
     await letters.close()
     await files.stop()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   return { letters, files }
 }

@@ -52,7 +52,7 @@ export async function openRig(t: TestContext, kind: Rig['kind']): Promise<Rig | 
   t.after(async () => {
     await Promise.all(commands.map((command) => command.kill()))
     await place.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   writeFileSync(config, place.yaml)
   await place.publisher.start()

@@ -34,7 +34,7 @@ test('jobs of the producers in TypeScript, Python and shell are done, and stand 
   const millraces: Millrace[] = []
   t.after(async () => {
     await Promise.all(millraces.map((one) => one.kill()))
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   const start = (...args: string[]) => {
     const one = new Millrace(args, { cwd: folder })

@@ -30,7 +30,7 @@ const KINDS = {
 
 async function openFolder(t: TestContext): Promise<FolderStore> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-audit-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
   return new FolderStore({ folder })
 }
 
@@ -58,7 +58,7 @@ async function openEmbedded(t: TestContext): Promise<Engine> {
   await engine.open()
   t.after(async () => {
     await engine.close()
-    await rm(path, { recursive: true, force: true })
+    await rm(path, { recursive: true, force: true, maxRetries: 10 })
   })
   return engine
 }
@@ -279,7 +279,7 @@ test('what a daemon stores meanwhile is neither missing nor an orphan', async (t
 
 test('an object that a power failure cut short is named, in the folder where it happened', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-audit-cut-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
   const store = new FolderStore({ folder })
   const { key } = keyOf('one')
   await store.put(key, Buffer.from('whole'), META)

@@ -94,7 +94,7 @@ before(async () => {
 
 after(async () => {
   await pool.stop()
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 })
 })
 
 async function resized(t: TestContext, name: string, variants?: readonly Variant[]): Promise<ResizeResult> {

@@ -35,7 +35,7 @@ export class RedisServer {
     const server = new RedisServer(await freePort(), settings)
     t.after(async () => {
       await server.kill()
-      rmSync(server.#folder, { recursive: true, force: true })
+      rmSync(server.#folder, { recursive: true, force: true, maxRetries: 10 })
     })
     await server.start()
     return server

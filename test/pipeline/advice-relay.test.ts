@@ -11,7 +11,7 @@ import { poll } from '../services/poll.ts'
 
 test('the log says when a long block begins, once, and nothing of short ones', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-relay-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const file = join(folder, 'log')
   const log = createLog({ level: 'info', pretty: false, secrets: [], file })
   const bucket = { rate: 1, burst: 10 }

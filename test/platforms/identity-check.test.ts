@@ -88,7 +88,7 @@ test('the daemon orders once, polls, gets over trouble, delivers the verdict, an
     await daemon?.kill()
     server.closeAllConnections()
     server.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

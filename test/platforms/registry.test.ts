@@ -29,7 +29,7 @@ test('loads a platform from a TypeScript file, relative to the configuration', a
 
 test('says what is wrong with a module that is not a platform', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'millrace-registry-'))
-  t.after(() => rm(directory, { recursive: true, force: true }))
+  t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 10 }))
   const cases: [file: string, text: string | undefined, code: string, message: RegExp][] = [
     ['absent.mjs', undefined, 'PLATFORM_MODULE', /absent\.mjs: not found/],
     ['throws.mjs', 'throw new Error("no luck")', 'PLATFORM_MODULE', /failed while loading: no luck/],

@@ -45,7 +45,7 @@ async function makeOnce(
       if (!existsSync(folder)) throw error
     }
   } finally {
-    await rm(unfinished, { recursive: true, force: true })
+    await rm(unfinished, { recursive: true, force: true, maxRetries: 10 })
     gone()
   }
   return { folder, fetched: true }

@@ -15,7 +15,7 @@ interface Line {
 /** A log that folds after 3 lines in a window of 200 ms, and what it has written when a line says `last`. */
 function open(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-log-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const file = join(folder, 'log')
   const flood = { linesMax: 3, windowMs: 200 }
   const log = createLog({ level: 'info', pretty: false, secrets: ['a-secret'], file, flood })

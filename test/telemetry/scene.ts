@@ -52,7 +52,10 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
 
   const run = `scene${process.pid}${Date.now().toString(36)}`
   const folder = mkdtempSync(join(tmpdir(), 'millrace-scene-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  // First of all: what it writes into and talks to is taken away after it.
+  let daemon: Millrace | undefined
+  t.after(() => daemon?.kill())
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const simulator = createSimulator({
     ...{ seed: SEED, creators: CREATORS, latencyMs: 5, jitterMs: 5, limits: OPEN_LIMITS },
   })
@@ -121,8 +124,6 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
     admin: { port: 0 },
     log: { jobs: 'none' },
   }
-  let daemon: Millrace | undefined
-  t.after(() => daemon?.kill())
   let published = 0
   const known = new Map(
     PLAYED.map((platform) => [

@@ -57,7 +57,7 @@ test('a job is one span below its producer’s, with its steps below it, and res
   const exporter = loadSdk(t)
   const run = `traces${process.pid}${Date.now().toString(36)}`
   const folder = mkdtempSync(join(tmpdir(), 'millrace-traces-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const simulator = createSimulator({
     ...{ seed: SEED, creators: CREATORS, latencyMs: 1, jitterMs: 0, limits: OPEN_LIMITS },
   })

@@ -26,7 +26,7 @@ describe('the embedded engine', () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'millrace-chdb-'))
   })
-  after(() => rm(folder, { recursive: true, force: true }))
+  after(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
   const path = () => join(folder, 'data')
 
   test('says that the folder cannot be written', async () => {

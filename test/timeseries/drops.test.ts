@@ -313,6 +313,6 @@ describe('drops on the embedded engine', () => {
   })
   after(async () => {
     await engine?.close()
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   })
 })

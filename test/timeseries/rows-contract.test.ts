@@ -35,6 +35,6 @@ rowsContract('the embedded engine', {
   },
   async close() {
     await embedded?.close()
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   },
 })
