@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { shared } from '../lib/shared.ts'
-import { within } from '../lib/within.ts'
+import { LateError, within } from '../lib/within.ts'
 import {
   OPENMETRICS_TEXT,
   openMetrics,
@@ -38,7 +38,7 @@ export class MetricsPage {
   async #render(): Promise<string> {
     for (const prepare of this.#ports.beforeScrape ?? []) {
       try {
-        await within(PREPARE_MS_MAX, 'a metric', prepare())
+        await within(prepare(), PREPARE_MS_MAX, () => new LateError('a metric did not come in time'))
       } catch (error) {
         // One figure less is better than no figures, least of all while something is wrong.
         this.#ports.log.warn({ err: error }, 'a metric could not be read for a scrape')

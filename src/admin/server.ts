@@ -175,7 +175,7 @@ export class AdminServer {
 
   /** Only pictures that a status has named lately: the port is no door into the store. */
   async #picture(path: string, response: ServerResponse): Promise<void> {
-    const opened = within(STATUS_MS_MAX, 'the picture', this.#pictures.open(path.slice(1)))
+    const opened = within(this.#pictures.open(path.slice(1)), STATUS_MS_MAX, late('the picture'))
     // A store that is slow is no error of ours: the page asks again.
     const picture = await opened.catch((error: unknown) => {
       if (error instanceof LateError) return 'busy' as const
@@ -224,7 +224,7 @@ export class AdminServer {
   }
 
   async #askStatus(): Promise<Status> {
-    const status = await within(STATUS_MS_MAX, 'the status', this.#ports.source.status())
+    const status = await within(this.#ports.source.status(), STATUS_MS_MAX, late('the status'))
     this.#pictures.name(status.pictures.newest)
     return status
   }
@@ -237,3 +237,5 @@ export class AdminServer {
 }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
+
+const late = (what: string) => () => new LateError(`${what} did not come within ${STATUS_MS_MAX} ms`)

@@ -1,6 +1,6 @@
 import type { Admin } from 'kafkajs'
 import { messageOf } from '../job/errors.ts'
-import { within } from '../kafka/client.ts'
+import { within } from '../lib/within.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Beyond } from './beyond.ts'
 import { type Partition, partitionKey } from './source.ts'

@@ -8,6 +8,7 @@ import {
   type SASLOptions,
 } from 'kafkajs'
 import { MillraceError, messageOf, ServiceAwayError } from '../job/errors.ts'
+import { within } from '../lib/within.ts'
 import type { Log } from '../telemetry/log.ts'
 import { registerCodecs } from './codecs.ts'
 import { repairRequestQueue } from './request-queue.ts'
@@ -171,18 +172,4 @@ export function translate(error: unknown, brokers: readonly string[]): Error {
     `Kafka does not answer at ${brokers.join(', ')} (${messageOf(error, 200)}): check kafka.brokers, and whether the broker runs`,
     { cause: error },
   )
-}
-
-/** The promise, or a rejection after `timeoutMs`; what the promise does later is ignored. */
-export async function within<T>(promise: Promise<T>, timeoutMs: number, late: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(late()), timeoutMs)
-  })
-  try {
-    return await Promise.race([promise, timeout])
-  } finally {
-    clearTimeout(timer)
-    promise.catch(() => undefined)
-  }
 }

@@ -1,9 +1,10 @@
 import kafkajs, { type Kafka, type Producer } from 'kafkajs'
 import { MillraceError, messageOf } from '../job/errors.ts'
 import type { OutRecord, Publisher } from '../job/record.ts'
-import { checkKafka, RETRY, translate, within } from '../kafka/client.ts'
+import { checkKafka, RETRY, translate } from '../kafka/client.ts'
 import { toKafkaHeaders } from '../kafka/headers.ts'
 import { keyPartitioner } from '../kafka/partitioner.ts'
+import { within } from '../lib/within.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Outbox, type OutboxOptions, type Sent } from './outbox.ts'
 

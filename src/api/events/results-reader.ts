@@ -1,8 +1,9 @@
 import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { messageOf } from '../../job/errors.ts'
 import { type ResultMessage, resultSchema } from '../../job/outcome.ts'
-import { RETRY, translate, withAdmin, within } from '../../kafka/client.ts'
+import { RETRY, translate, withAdmin } from '../../kafka/client.ts'
 import { sleep } from '../../lib/abort.ts'
+import { within } from '../../lib/within.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { EventSource } from './event-log.ts'
 
