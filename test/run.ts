@@ -8,6 +8,7 @@ import { Results } from './runner/results.ts'
 import { RunServices } from './runner/run-services.ts'
 import { schedule } from './runner/schedule.ts'
 import { allTestFiles, needsOf, ROOT, select } from './runner/selection.ts'
+import { stallAtRandom } from './runner/stalls.ts'
 import { runTestFile } from './runner/test-file.ts'
 import { type LeftOver, processesUsing } from './services/left-over.ts'
 import { SERVICE_NAMES } from './services/provide.ts'
@@ -18,6 +19,7 @@ const USAGE = `node test/run.ts [file or part of a path]… [options]
   --name=<pattern>    only tests whose name matches the regular expression
   --concurrency=<n>   test files at a time
   --minutes=<n>       the whole run's ceiling, default 45
+  --stalls            hold its processes up at random: finds tests that need a quiet machine (Linux)
   MILLRACE_REQUIRE_SERVICES=1   a missing service and a skipped test are failures
   MILLRACE_TEST_DOCKER=0        do not use docker
 `
@@ -78,6 +80,14 @@ const output = new Output(process.stdout)
 const late = services.rest().then((standings) => {
   if (standings.length > 0) output.say(`\n${tableOf(standings)}`)
 })
+const calm = new AbortController()
+const stalls = values.stalls
+  ? stallAtRandom(
+      folder,
+      new Set([process.pid, reaperPid() ?? 0]),
+      AbortSignal.any([calm.signal, abort.signal]),
+    )
+  : undefined
 await schedule(selection.files, {
   concurrency: Number(values.concurrency),
   isReady: (file) => [...needs.get(file)!].every((name) => services.isSettled(name)),
@@ -98,6 +108,8 @@ await schedule(selection.files, {
     shown.end()
   },
 })
+calm.abort()
+await stalls
 clearTimeout(ceiling)
 await output.end()
 
@@ -166,6 +178,7 @@ function readArguments() {
         name: { type: 'string' },
         concurrency: { type: 'string', default: String(Math.max(2, Math.min(4, availableParallelism()))) },
         minutes: { type: 'string', default: '45' },
+        stalls: { type: 'boolean', default: false },
       },
     })
   } catch (error) {

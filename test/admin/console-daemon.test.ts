@@ -68,7 +68,7 @@ async function start(t: TestContext, store: NonNullable<ConfigInput['store']>) {
   return { daemon, give, url: daemon.adminUrl! }
 }
 
-test('shows a real daemon at work, and stops a platform of it', { timeout: 240_000 }, async (t) => {
+test('shows a real daemon at work, and stops a platform of it', { timeout: 500_000 }, async (t) => {
   const chromium = need(t, 'chromium')
   const bucket = await openBucket(t)
   if (chromium === null || bucket === null) return

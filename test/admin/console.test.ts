@@ -54,7 +54,7 @@ async function consoleOf(t: TestContext, status: Status, ports: { actions?: Acti
   return { told, url }
 }
 
-test('in a real browser', { timeout: 240_000 }, async (t) => {
+test('in a real browser', { timeout: 500_000 }, async (t) => {
   const chromium = need(t, 'chromium')
   if (chromium === null) return
   const browser = await launch(t, chromium)

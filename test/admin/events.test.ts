@@ -25,7 +25,7 @@ async function read(url: string, count: number, each: () => void = () => undefin
   return events
 }
 
-test('sends the status with readiness at once, and again each interval', { timeout: 10_000 }, async (t) => {
+test('sends the status with readiness at once, and again each interval', async (t) => {
   let consumed = 0
   const status = () => ({ ...STATUS, jobs: { ...STATUS.jobs, consumed: ++consumed } })
   const url = await startAdmin(t, { source: sourceOf({ status }) }, { eventsIntervalMs: 20 })
@@ -36,13 +36,13 @@ test('sends the status with readiness at once, and again each interval', { timeo
   assert.ok(third.jobs.consumed > first.jobs.consumed)
 })
 
-test('tells the page when the status cannot be had', { timeout: 10_000 }, async (t) => {
+test('tells the page when the status cannot be had', async (t) => {
   const status = () => Promise.reject(new Error('the limiter is\naway'))
   const url = await startAdmin(t, { source: sourceOf({ status }) })
   assert.deepEqual(await read(url, 1), ['event: trouble\ndata: "the limiter is away"'])
 })
 
-test('asks for no status while nobody looks on', { timeout: 10_000 }, async (t) => {
+test('asks for no status while nobody looks on', async (t) => {
   let asked = 0
   const status = () => {
     asked++
@@ -60,9 +60,7 @@ test('asks for no status while nobody looks on', { timeout: 10_000 }, async (t) 
   assert.ok(asked >= 2)
 })
 
-test('refuses one console more than allowed, and takes it when another has left', {
-  timeout: 10_000,
-}, async (t) => {
+test('refuses one console more than allowed, and takes it when another has left', async (t) => {
   const url = await startAdmin(t, {}, { eventClientsMax: 2 })
   const leaving = new AbortController()
   const first = await fetch(`${url}/events`, { signal: leaving.signal })
@@ -81,7 +79,7 @@ test('refuses one console more than allowed, and takes it when another has left'
   await second.body?.cancel()
 })
 
-test('drops a console that does not read, and keeps one that does', { timeout: 30_000 }, async (t) => {
+test('drops a console that does not read, and keeps one that does', async (t) => {
   // Two megabytes an event: more than a socket's buffers hold, so what is unread piles up in the daemon. One more event is
   // made for each that the reader has read: how fast this machine is does not matter.
   let allowed = 3

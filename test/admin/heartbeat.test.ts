@@ -43,7 +43,7 @@ test('forgives a stand-still after as long as the bound', (t) => {
   assert.deepEqual(heartbeat.check(), { alive: true, standstillMs: 0 })
 })
 
-test('fails /livez after the loop really stood still, and recovers', { timeout: 10_000 }, async (t) => {
+test('fails /livez after the loop really stood still, and recovers', async (t) => {
   const url = await startAdmin(t, {}, { standstillMsMax: 300 })
   assert.equal((await fetch(`${url}/livez`)).status, 200)
 

@@ -8,7 +8,7 @@ import { type Engine, execute } from '../../src/timeseries/engine.ts'
 import { migrate } from '../../src/timeseries/migrate.ts'
 import { need } from '../need.ts'
 import { startClickhouse } from '../services/clickhouse.ts'
-import { until } from '../timeseries/support.ts'
+import { until } from '../until.ts'
 import { startApi } from './support.ts'
 
 /** 45 MB that hardly compress: more than lies in buffers on the way (twice at most 10 MB), in each format. */
@@ -79,9 +79,7 @@ async function refusal(url: string, name: (typeof CLIENTS)[number]) {
   return [reply.status, ((await reply.json()) as { code: string }).code]
 }
 
-test('an export that fails on its way breaks off: nobody can take it for whole, and no word of the engine goes out', {
-  timeout: 180_000,
-}, async (t) => {
+test('an export that fails on its way breaks off: nobody can take it for whole, and no word of the engine goes out', async (t) => {
   // A server of its own, since it is killed; where the others have one, this one can be had too.
   if (need(t, 'clickhouse') === null) return
   const server = await startClickhouse()

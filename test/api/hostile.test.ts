@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { sqlTime } from '../../src/timeseries/engine.ts'
 import { need } from '../need.ts'
-import { until } from '../timeseries/support.ts'
+import { until } from '../until.ts'
 import { openFilled, resultOf, START_MS, startApi } from './support.ts'
 
 interface Reply {
@@ -44,7 +44,7 @@ const UPGRADE = [
 ]
 const PROBLEM = 'application/problem+json; charset=utf-8'
 
-test('what is made to do harm is refused in good form, and costs little', { timeout: 120_000 }, async (t) => {
+test('what is made to do harm is refused in good form, and costs little', async (t) => {
   const clickhouse = need(t, 'clickhouse')
   if (clickhouse === null) return
   const { engine } = await openFilled(t, clickhouse, [{ creatorId: 'c', followers: 1 }])
@@ -89,14 +89,15 @@ test('what is made to do harm is refused in good form, and costs little', { time
   })
 
   await t.test('a header that is made for patterns takes no time', async () => {
-    const sinceMs = performance.now()
+    // The processor's: the machine may be busy with other things.
+    const before = process.cpuUsage()
     for (let n = 0; n < 30; n++) {
       const reply = await get('/v1/dashboard', { 'accept-encoding': `gzip${' '.repeat(14_000)}x` })
       assert.equal(reply.headers.get('content-encoding'), null)
       await reply.text()
     }
     // Half a second each, once.
-    assert.ok(performance.now() - sinceMs < 8_000)
+    assert.ok(process.cpuUsage(before).user < 8_000_000)
     for (const [header, encoding] of [
       ['gzip;q=0, *', null],
       ['br, *;q=0.5', 'gzip'],

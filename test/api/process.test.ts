@@ -24,9 +24,7 @@ function folderOf(t: TestContext): string {
   return folder
 }
 
-test('millrace api beside Kafka, Redis and ClickHouse: serves, tells what comes, takes in jobs, and ends in good order', {
-  timeout: 180_000,
-}, async (t) => {
+test('millrace api beside Kafka, Redis and ClickHouse: serves, tells what comes, takes in jobs, and ends in good order', async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')
   const clickhouse = need(t, 'clickhouse')

@@ -5,7 +5,7 @@ import type { Engine } from '../../src/timeseries/engine.ts'
 import { select } from '../../src/timeseries/engine.ts'
 import { need } from '../need.ts'
 import { startRedis } from '../services/redis.ts'
-import { until } from '../timeseries/support.ts'
+import { until } from '../until.ts'
 import { DAY_MS, openFilled, resultOf, START_MS, startApi } from './support.ts'
 
 interface Page {

@@ -8,14 +8,13 @@ import { ResultsReader } from '../../src/api/events/results-reader.ts'
 import type { ResultMessage } from '../../src/job/outcome.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { need } from '../need.ts'
-import { silent, until } from '../timeseries/support.ts'
+import { silent } from '../timeseries/support.ts'
+import { until } from '../until.ts'
 import { resultOf } from './support.ts'
 
 const PARTITIONS = 3
 
-test('results are told in order and once, from where the group was, however its readers come and go', {
-  timeout: 120_000,
-}, async (t) => {
+test('results are told in order and once, from where the group was, however its readers come and go', async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')
   if (broker === null || redis === null) return

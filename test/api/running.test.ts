@@ -49,9 +49,7 @@ async function ask(url: string) {
   return { look, becomes }
 }
 
-test('a job is running from its first call on, and queued again while it waits for its next try: all in one process', {
-  timeout: 120_000,
-}, async (t) => {
+test('a job is running from its first call on, and queued again while it waits for its next try: all in one process', async (t) => {
   const upstream = await startHeldUpstream(t)
   const folder = mkdtempSync(join(tmpdir(), 'millrace-running-'))
   const daemon = await startDaemon(
@@ -86,9 +84,7 @@ test('a job is running from its first call on, and queued again while it waits f
   await second.becomes('queued')
 })
 
-test('the same through Kafka and Redis, and nothing is noted of jobs that nobody asked the API for', {
-  timeout: 180_000,
-}, async (t) => {
+test('the same through Kafka and Redis, and nothing is noted of jobs that nobody asked the API for', async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')
   const clickhouse = need(t, 'clickhouse')

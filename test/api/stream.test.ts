@@ -5,7 +5,8 @@ import { describe, type TestContext, test } from 'node:test'
 import { eventsOf } from '../../src/api/events/event.ts'
 import { MemoryLog } from '../../src/api/events/memory-log.ts'
 import { need } from '../need.ts'
-import { openOwnDatabase, until } from '../timeseries/support.ts'
+import { openOwnDatabase } from '../timeseries/support.ts'
+import { until } from '../until.ts'
 import { resultOf, startApi } from './support.ts'
 
 interface Got {

@@ -8,7 +8,7 @@ import { reportOf } from './report.ts'
 const SEED = 2
 
 test('jobs are worked off once, and nothing is lost, while daemons and services are killed, frozen and filled up', {
-  timeout: 250_000,
+  timeout: 500_000,
 }, async (t) => {
   try {
     const summary = await runChaos({

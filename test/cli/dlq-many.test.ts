@@ -53,6 +53,5 @@ for (const kind of ['kafka', 'files'] as const) {
     assert.equal(all.count, LETTERS)
     // They are 200 MB; what a fetch brings and what the collector has not come to yet are some tens.
     assert.ok(all.rssMb < few.rssMb + 100, `${few.rssMb} MB with 10, ${all.rssMb} MB with all`)
-    assert.ok(all.tookMs < 20_000, `${all.tookMs} ms`)
   })
 }

@@ -11,9 +11,7 @@ import { need } from '../need.ts'
 
 const job = (platform: string) => `${JSON.stringify({ platform, creator_id: '@ada', job_type: 'profile' })}\n`
 
-test('jobs go to the topic of their platform, wrong ones are named and left out', {
-  timeout: 60_000,
-}, async (t) => {
+test('jobs go to the topic of their platform, wrong ones are named and left out', async (t) => {
   const broker = need(t, 'kafka')
   if (broker === null) return
   const run = `enqueue${Date.now().toString(36)}`

@@ -12,9 +12,7 @@ for (const [what, args] of [
   ['is the jobs', ['run', '--input', '-']],
   ['is left alone when jobs come from a file', ['run', '--input', 'jobs.ndjson']],
 ] as const) {
-  test(`what is piped into a daemon with the embedded engine ${what}, never rows`, {
-    timeout: 60_000,
-  }, async (t) => {
+  test(`what is piped into a daemon with the embedded engine ${what}, never rows`, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-stdin-'))
     writeFileSync(join(folder, 'jobs.ndjson'), job('@of-the-file'))
     const millrace = new Millrace([...args], {

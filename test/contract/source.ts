@@ -6,6 +6,7 @@ import { type Partition, type Position, partitionKey, type Source } from '../../
 import type { Delivery, SourceRecord } from '../../src/job/record.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { until } from '../until.ts'
 
 /** A place with two partitions, where records can be published and that sources can be opened on, one after the other. */
 export interface SourceRig {
@@ -72,19 +73,6 @@ export class Run {
 
   async counter(name: 'kafka_committed_total' | 'kafka_rebalances_total'): Promise<number> {
     return (await this.metrics[name].get()).values[0]?.value ?? 0
-  }
-}
-
-/** Waits until a condition holds; the bound is generous, because machines are shared. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  withinMs = 20_000,
-): Promise<void> {
-  const startMs = performance.now()
-  while (!(await condition())) {
-    if (performance.now() - startMs > withinMs) assert.fail(`not within ${withinMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 
@@ -163,7 +151,7 @@ export function describeSource(name: string, prepare: (t: TestContext) => Promis
       await rig.publish(first, numbered(0, 50))
       await using run = await new Run(rig.open(), { commitEveryMs: 60_000 }, settle).start()
       await until(() => run.deliveries.length === 50, 'all records')
-      assert.equal(await run.intake.drain(AbortSignal.timeout(5_000)), 0)
+      assert.equal(await run.intake.drain(AbortSignal.timeout(60_000)), 0)
       await run.intake.stop()
       await rig.publish(first, numbered(50, 3))
       await using next = await new Run(rig.open(), {}, settle).start()
@@ -258,7 +246,7 @@ export function describeSource(name: string, prepare: (t: TestContext) => Promis
       assert.equal(run.deliveries.length, 0)
       run.intake.release('clickhouse')
       await until(() => run.deliveries.length === 3, 'the records after the hold')
-      const drained = run.intake.drain(AbortSignal.timeout(10_000))
+      const drained = run.intake.drain(AbortSignal.timeout(60_000))
       await rig.publish(first, numbered(3, 3))
       for (const delivery of run.deliveries) delivery.settle()
       assert.equal(await drained, 0)

@@ -15,9 +15,7 @@ function folderOf(t: TestContext): string {
   return folder
 }
 
-test('the demo does the whole job on embedded parts, breaks no limit, and leaves its data to be asked', {
-  timeout: 120_000,
-}, async (t) => {
+test('the demo does the whole job on embedded parts, breaks no limit, and leaves its data to be asked', async (t) => {
   if (need(t, 'prometheus') === null) return
   const cwd = folderOf(t)
   const demo = new Millrace(['demo', '--creators', '25', '--port', '0', '--folder', 'out'], { cwd })

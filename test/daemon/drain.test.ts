@@ -21,7 +21,7 @@ const DEADLINE_S = 25
 const STOP_AFTER = [500, 1_200]
 
 test('a daemon that is told to stop under full load drains within its deadline, and the next one repeats nothing', {
-  timeout: 200_000,
+  timeout: 500_000,
 }, async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')

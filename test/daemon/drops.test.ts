@@ -118,9 +118,7 @@ async function twoSnapshots(t: TestContext, clickhouse?: { url: string; database
   }
 }
 
-test('who lost most of their followers between two snapshots is flagged, on a server', {
-  timeout: 60_000,
-}, async (t) => {
+test('who lost most of their followers between two snapshots is flagged, on a server', async (t) => {
   const url = need(t, 'clickhouse')
   if (url === null) return
   const database = `test_${randomUUID().replaceAll('-', '')}`
@@ -133,10 +131,5 @@ test('who lost most of their followers between two snapshots is flagged, on a se
   await twoSnapshots(t, { url, database })
 })
 
-test(
-  'who lost most of their followers between two snapshots is flagged, on the embedded engine',
-  {
-    timeout: 60_000,
-  },
-  (t) => twoSnapshots(t),
-)
+test('who lost most of their followers between two snapshots is flagged, on the embedded engine', (t) =>
+  twoSnapshots(t))

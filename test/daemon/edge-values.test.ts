@@ -81,9 +81,7 @@ LEFT JOIN (SELECT * FROM points_daily FINAL WHERE metric = 'followers') AS d USI
 LEFT JOIN (SELECT * FROM media FINAL) AS m USING (platform, creator_id)
 LEFT JOIN (SELECT * FROM media_points FINAL WHERE metric = 'likes') AS n USING (platform, creator_id)`
 
-test('what platforms say at the edges of numbers, texts and moments is stored as they say it, or is a dead letter that names it', {
-  timeout: 120_000,
-}, async (t) => {
+test('what platforms say at the edges of numbers, texts and moments is stored as they say it, or is a dead letter that names it', async (t) => {
   const url = need(t, 'clickhouse')
   if (url === null) return
   const { database } = await openOwnDatabase(t, url)

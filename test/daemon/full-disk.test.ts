@@ -18,9 +18,7 @@ const SEED = 7
 const BEFORE = 20
 const JOBS = 121
 
-test('while the disk of ClickHouse is full the intake is held and no job ends; with room again each has its rows once', {
-  timeout: 120_000,
-}, async (t) => {
+test('while the disk of ClickHouse is full the intake is held and no job ends; with room again each has its rows once', async (t) => {
   const url = need(t, 'clickhouse')
   if (url === null) return
   const engine = await openOwnDatabase(t, url)

@@ -29,7 +29,7 @@ const COMPRESSIONS = [
 ]
 
 test('every hostile record is a dead letter, byte for byte, in flat memory and without holding up the loop', {
-  timeout: 280_000,
+  timeout: 500_000,
 }, async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')

@@ -53,7 +53,7 @@ async function start(t: TestContext, folder: string): Promise<{ daemon: Millrace
 }
 
 test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, also when one is killed in the middle', {
-  timeout: 240_000,
+  timeout: 500_000,
 }, async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')

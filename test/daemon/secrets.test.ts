@@ -133,9 +133,7 @@ function folderOf(t: TestContext): string {
   return folder
 }
 
-test('no secret is anywhere after a failing run on embedded parts, whatever the upstream repeats', {
-  timeout: 120_000,
-}, async (t) => {
+test('no secret is anywhere after a failing run on embedded parts, whatever the upstream repeats', async (t) => {
   const echo = await startEcho(t)
   const folder = folderOf(t)
   const secrets = platformSecrets()
@@ -201,9 +199,7 @@ async function gateTo(t: TestContext, address: string, pair: string): Promise<st
   return `http://127.0.0.1:${(gate.address() as AddressInfo).port}`
 }
 
-test('no secret is anywhere after a failing run on Kafka, Redis and ClickHouse, which ends in a crash', {
-  timeout: 120_000,
-}, async (t) => {
+test('no secret is anywhere after a failing run on Kafka, Redis and ClickHouse, which ends in a crash', async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')
   const clickhouse = need(t, 'clickhouse')
@@ -310,7 +306,7 @@ test('no secret is anywhere after a failing run on Kafka, Redis and ClickHouse, 
   )
 })
 
-test('no secret is shown of services that refuse it, or are not there', { timeout: 120_000 }, async (t) => {
+test('no secret is shown of services that refuse it, or are not there', async (t) => {
   const broker = need(t, 'kafka')
   const redis = need(t, 'redis')
   const clickhouse = need(t, 'clickhouse')

@@ -165,7 +165,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   }
 }
 
-const TIMEOUT = { timeout: 240_000 }
+const TIMEOUT = { timeout: 500_000 }
 
 // Side by side: most of their time is waiting, for permits and for the store to be tried again.
 describe('a store in trouble', { concurrency: 2 }, () => {

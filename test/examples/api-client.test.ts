@@ -7,9 +7,7 @@ import { openFilled, resultOf, startApi } from '../api/support.ts'
 import { need } from '../need.ts'
 import { command } from '../services/command.ts'
 
-test('the generated client asks for everything that the API has, and gets what its types say', {
-  timeout: 120_000,
-}, async (t) => {
+test('the generated client asks for everything that the API has, and gets what its types say', async (t) => {
   const clickhouse = need(t, 'clickhouse')
   if (clickhouse === null) return
   const { engine } = await openFilled(

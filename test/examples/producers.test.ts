@@ -21,7 +21,7 @@ const requirements = readFileSync(join(examples, 'producer-python/requirements.t
 const WITHIN_MS = 120_000
 
 test('jobs of the producers in TypeScript, Python and shell are done, and stand where each other’s do', {
-  timeout: 280_000,
+  timeout: 500_000,
 }, async (t) => {
   const broker = need(t, 'kafka')
   const clickhouse = need(t, 'clickhouse')

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { brotliCompressSync, constants, gzipSync, zstdCompressSync } from 'node:zlib'
-import { engineFor, get, metricValue, never, permit, serve, until } from './local.ts'
+import { until } from '../until.ts'
+import { engineFor, get, metricValue, never, permit, serve } from './local.ts'
 
 const KB = 1_000
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PermitLateError } from '../../src/fetch/errors.ts'
-import { engineFor, get, metricValue, never, permit, serve, until } from './local.ts'
+import { until } from '../until.ts'
+import { engineFor, get, metricValue, never, permit, serve } from './local.ts'
 
 test('a host that fails is paused, probed one call at a time, and taken up again', async (t) => {
   const clock = { aheadMs: 0 }

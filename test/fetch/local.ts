@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { FetchEngine, type FetchEngineOptions, type FetchEnginePorts } from '../../src/fetch/engine.ts'
 import type { Address, NameService } from '../../src/fetch/resolver.ts'
 import type { FetchRequest } from '../../src/job/fetch.ts'
@@ -93,15 +92,6 @@ export function names(known: Record<string, readonly string[]>): NameService & {
       )
     },
     close() {},
-  }
-}
-
-/** Waits, with a bound, until something is so. */
-export async function until(so: () => boolean, withinMs = 5_000): Promise<void> {
-  const endMs = performance.now() + withinMs
-  while (!so()) {
-    if (performance.now() > endMs) throw new Error(`not so within ${withinMs} ms: ${so}`)
-    await sleep(5)
   }
 }
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { isPermitLate, PermitLateError } from '../../src/fetch/errors.ts'
-import { engineFor, get, names, never, permit, serve, serveTcp, until } from './local.ts'
+import { until } from '../until.ts'
+import { engineFor, get, names, never, permit, serve, serveTcp } from './local.ts'
 
 const late = (error: unknown) => error instanceof PermitLateError && error.why === 'late'
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { engineFor, get, never, permit, serve, until } from './local.ts'
+import { until } from '../until.ts'
+import { engineFor, get, never, permit, serve } from './local.ts'
 
 test('waits for what is under way, then leaves no socket open', async (t) => {
   const { origin, sockets } = await serve(t, (request, response) => {

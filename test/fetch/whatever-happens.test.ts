@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { isPermitLate } from '../../src/fetch/errors.ts'
 import { AttemptError } from '../../src/job/errors.ts'
-import { engineFor, get, metricValue, permit, serve, until } from './local.ts'
+import { until } from '../until.ts'
+import { engineFor, get, metricValue, permit, serve } from './local.ts'
 
 const ABORT = new Error('given up')
 

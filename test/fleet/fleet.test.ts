@@ -98,9 +98,7 @@ test('who is silent for long is forgotten, and what is no daemon of ours is not 
   assert.equal(await client.hlen(key), 2, 'the others are gone')
 })
 
-test('while Redis is away the list is empty, and an order says so', {
-  timeout: 60_000,
-}, async (t) => {
+test('while Redis is away the list is empty, and an order says so', async (t) => {
   if (need(t, 'redis') === null) return
   const redis = await startRedis()
   t.after(() => redis.stop())

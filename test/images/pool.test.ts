@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
@@ -10,8 +9,9 @@ import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../../src/images/resize-task.ts
 import { DEFAULT_VARIANTS } from '../../src/images/variants.ts'
 import { MillraceError } from '../../src/job/errors.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { until } from '../until.ts'
 import { drawn } from './sources.ts'
-import { LOG, openPool, until } from './stage-parts.ts'
+import { LOG, openPool } from './stage-parts.ts'
 
 const never = new AbortController().signal
 
@@ -227,12 +227,15 @@ test('the event loop stays free while the pool is full', async (t) => {
   await pool.start()
   const jpeg = await drawn(1080, 1080).jpeg().toBuffer()
   await Promise.all(Array.from({ length: 8 }, () => pool.resize(requestOf(jpeg), never)))
-  const delay = monitorEventLoopDelay({ resolution: 1 })
-  delay.enable()
+  let [turns, working] = [0, true]
+  const turn = () => {
+    turns += 1
+    if (working) setImmediate(turn)
+  }
+  turn()
   await Promise.all(Array.from({ length: 60 }, () => pool.resize(requestOf(jpeg), never)))
-  delay.disable()
-  const [p50Ms, p99Ms] = [delay.percentile(50) / 1e6, delay.percentile(99) / 1e6]
-  t.diagnostic(`event loop delay p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`)
-  // 10 ms is the aim, on a machine of one's own; a shared test machine takes the processor away for longer than that.
-  assert.ok(p99Ms < 60, `${p99Ms} ms`)
+  working = false
+  // Turns, not milliseconds: how long one may take is measured by native-bench. With the codec on this thread there would be
+  // one or two for each picture.
+  assert.ok(turns > 60 * 20, `${turns} turns of the loop beside 60 pictures`)
 })

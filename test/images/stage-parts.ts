@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { FileCrashMarks } from '../../src/images/crash-marks.ts'
 import { PicturePool, type PicturePoolOptions } from '../../src/images/pool.ts'
 import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../../src/images/resize-task.ts'
@@ -148,15 +147,6 @@ export async function openStage(
   const picture = (url: string, signal = new AbortController().signal) =>
     stage.process({ url, subject: 'avatar' }, signal)
   return { stage, pool, metrics, downloader, store, picture }
-}
-
-/** Waits until `condition` holds; fails after five seconds. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadlineMs = performance.now() + 5_000
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`not within 5 s: ${what}`)
-    await delay(5)
-  }
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -3,7 +3,8 @@ import { describe, it } from 'node:test'
 import type { IntakeOptions } from '../../src/intake/intake-options.ts'
 import { HEADERS } from '../../src/job/job.ts'
 import type { Delivery } from '../../src/job/record.ts'
-import { Run, until } from '../contract/source.ts'
+import { Run } from '../contract/source.ts'
+import { until } from '../until.ts'
 import { record, ScriptedSource } from './scripted-source.ts'
 
 const jobs = { topic: 'jobs', partition: 0 }
@@ -299,10 +300,8 @@ describe('intake', () => {
     source.deliver(jobs, 1, 0, 1)
     run.deliveries[0]!.settle()
     source.commit = () => new Promise(() => {})
-    const beganAtMs = performance.now()
     await run.intake.drain(AbortSignal.timeout(10))
     await run.intake.stop()
-    assert.ok(performance.now() - beganAtMs < 10_000)
   })
 
   it('can be stopped and drained twice, and passes on a fatal end of the source', async () => {

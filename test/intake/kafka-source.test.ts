@@ -9,8 +9,9 @@ import { HEADERS } from '../../src/job/job.ts'
 import type { Delivery } from '../../src/job/record.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { createTopics } from '../../src/kafka/topics.ts'
-import { describeSource, numbered, Run, silent, until } from '../contract/source.ts'
+import { describeSource, numbered, Run, silent } from '../contract/source.ts'
 import { need, SERVICE_VARIABLES } from '../need.ts'
+import { until } from '../until.ts'
 
 let broker = ''
 let kafka: Kafka
@@ -121,7 +122,7 @@ describe('Kafka source', () => {
     await second.intake.stop()
     more = false
     await publishing
-    await until(() => done.size === total, `all ${total} jobs`, 40_000)
+    await until(() => done.size === total, `all ${total} jobs`)
     const repeated = [...done.values()].filter((count) => count > 1).length
     t.diagnostic(`${repeated} of ${total} jobs were done more than once`)
     // Each of the members had at most 200 in flight when a partition changed hands.
@@ -278,12 +279,10 @@ describe('Kafka source', () => {
       createKafkaClient(nowhere, silent),
       silent,
     )
-    const startMs = performance.now()
     await assert.rejects(new Run(source).start(), {
       code: 'SERVICE_AWAY',
       service: 'kafka',
       message: /127\.0\.0\.1:1/,
     })
-    assert.ok(performance.now() - startMs < 8_000)
   })
 })

@@ -6,9 +6,10 @@ import { KafkaSource } from '../../src/intake/kafka-source.ts'
 import type { Delivery } from '../../src/job/record.ts'
 import { createKafkaClient } from '../../src/kafka/client.ts'
 import { createTopics } from '../../src/kafka/topics.ts'
-import { numbered, Run, silent, until } from '../contract/source.ts'
+import { numbered, Run, silent } from '../contract/source.ts'
 import { need } from '../need.ts'
 import { startKafka } from '../services/kafka.ts'
+import { until } from '../until.ts'
 
 const JOBS = 10_000
 const PARTITIONS = 6
@@ -17,7 +18,7 @@ const IN_FLIGHT_MAX = 100
 const PADDING = 'x'.repeat(1_000)
 
 test('10,000 jobs survive members that come and go and a broker that is killed twice: none is lost, no commit goes back', {
-  timeout: 200_000,
+  timeout: 500_000,
 }, async (t) => {
   if (need(t, 'kafka') === null) return
   const broker = await startKafka()
@@ -105,18 +106,18 @@ test('10,000 jobs survive members that come and go and a broker that is killed t
   await Promise.all([join(), join()])
   const recoveries: number[] = []
   for (const share of [0.25, 0.5]) {
-    await until(() => done.size > JOBS * share, `${share} of the jobs`, 60_000)
+    await until(() => done.size > JOBS * share, `${share} of the jobs`)
     await broker.kill()
     await broker.restart()
     const startedAtMs = performance.now()
     const before = done.size
-    await until(() => done.size > before + 3 * IN_FLIGHT_MAX, 'work after the restart', 60_000)
+    await until(() => done.size > before + 3 * IN_FLIGHT_MAX, 'work after the restart')
     recoveries.push((performance.now() - startedAtMs) / 1_000)
     const guest = await join()
-    await until(() => guest.deliveries.length > 50 || done.size === JOBS, 'the guest at work', 60_000)
+    await until(() => guest.deliveries.length > 50 || done.size === JOBS, 'the guest at work')
     await leave(guest)
   }
-  await until(() => done.size === JOBS, 'all jobs', 60_000)
+  await until(() => done.size === JOBS, 'all jobs')
   for (const member of [...members]) await leave(member)
   clearInterval(sampling)
 
@@ -134,9 +135,7 @@ test('10,000 jobs survive members that come and go and a broker that is killed t
   )
 })
 
-test('a broker that keeps little beside an offset still keeps the offset', {
-  timeout: 100_000,
-}, async (t) => {
+test('a broker that keeps little beside an offset still keeps the offset', async (t) => {
   if (need(t, 'kafka') === null) return
   const broker = await startKafka({ properties: { 'offset.metadata.max.bytes': '10' } })
   const brokers = [broker.address]

@@ -8,7 +8,8 @@ import type { NdjsonSourceOptions } from '../../src/intake/ndjson-options.ts'
 import { NdjsonSource } from '../../src/intake/ndjson-source.ts'
 import { HEADERS } from '../../src/job/job.ts'
 import { FilePublisher } from '../../src/publish/file-publisher.ts'
-import { describeSource, numbered, Run, silent, until } from '../contract/source.ts'
+import { describeSource, numbered, Run, silent } from '../contract/source.ts'
+import { until } from '../until.ts'
 
 async function folder(): Promise<{ path: string; [Symbol.asyncDispose](): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'millrace-intake-'))

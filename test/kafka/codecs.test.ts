@@ -12,8 +12,9 @@ import { createKafkaClient } from '../../src/kafka/client.ts'
 import { BATCH_BYTES_MAX, gzipCodec, lz4Codec, snappyCodec, zstdCodec } from '../../src/kafka/codecs.ts'
 import { encodeVarint } from '../../src/kafka/record-cutter.ts'
 import { createTopics } from '../../src/kafka/topics.ts'
-import { Run, silent, until } from '../contract/source.ts'
+import { Run, silent } from '../contract/source.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 
 const codecs = { gzip: gzipCodec, snappy: snappyCodec, lz4: lz4Codec, zstd: zstdCodec }
 const run = promisify(execFile)

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { LimitPlan } from '../../src/limiter/plan.ts'
@@ -57,13 +55,4 @@ export async function open(t: TestContext, url: string, options: MakeOptions = {
     redis.disconnect()
   })
   return made
-}
-
-/** Polls until the condition is true; fails when that takes too long. */
-export async function until(condition: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<void> {
-  const endMs = performance.now() + withinMs
-  while (!(await condition())) {
-    assert.ok(performance.now() < endMs, 'the condition did not come true in time')
-    await sleep(10)
-  }
 }

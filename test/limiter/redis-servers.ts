@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Redis } from 'ioredis'
 import { need } from '../need.ts'
-import { until } from './redis-limiter.ts'
+import { until } from '../until.ts'
 
 /** Whether a test may start Redis processes of its own; skips it, loudly, when not. */
 export function ownRedis(t: TestContext): boolean {
@@ -89,7 +89,7 @@ export async function startCluster(t: TestContext): Promise<readonly RedisServer
     await until(async () => {
       const info = String(await node.command('CLUSTER', 'INFO'))
       return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${nodes.length}`)
-    }, 20_000)
+    })
   }
   return nodes
 }

@@ -7,8 +7,9 @@ import { ServiceAwayError } from '../../src/job/errors.ts'
 import { FixedShare } from '../../src/limiter/fixed-share.ts'
 import { settlingMs } from '../../src/limiter/plan.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
+import { until } from '../until.ts'
 import { type Arrival, utilisation, violations } from './oracle.ts'
-import { open, until } from './redis-limiter.ts'
+import { open } from './redis-limiter.ts'
 import { RedisProxy } from './redis-proxy.ts'
 import { ownRedis, RedisServer, startCluster } from './redis-servers.ts'
 import { demand, metrics, SILENT, want } from './sample.ts'
@@ -45,7 +46,7 @@ async function load(
     goesOn = false
     await work
   })
-  await until(() => arrivals.length > 60, 10_000)
+  await until(() => arrivals.length > 60)
   return {
     arrivals,
     limiters,
@@ -53,7 +54,7 @@ async function load(
       const usedOf = (fromMs: number) =>
         utilisation(BUSY, arrivals, { fromMs, toMs: fromMs + MEASURED_MS }).get('platform:p') ?? 0
       // Loose: the machine may be busy.
-      await until(() => usedOf(performance.now() - MEASURED_MS) > 0.8, 20_000)
+      await until(() => usedOf(performance.now() - MEASURED_MS) > 0.8)
       goesOn = false
       await work
       assert.deepEqual(violations(BUSY, arrivals), [])
@@ -69,7 +70,7 @@ test('in Redis: a restart that keeps the data may have lost the last of it: buck
   const count = arrivals.length
   await server.start()
   const backMs = performance.now()
-  await until(() => arrivals.length > count, 10_000)
+  await until(() => arrivals.length > count)
   assert.ok(arrivals[count]!.atMs - backMs > COLD_MS - 200, `${arrivals[count]!.atMs - backMs} ms`)
   await recovers()
 })
@@ -92,7 +93,7 @@ test('in Redis: a fail-over to a replica that lacks the last writes', async (t) 
   await until(() => arrivals.length > parted + 40)
   proxy.lead(replica.url)
   const count = arrivals.length
-  await until(() => arrivals.length > count + 40, 10_000)
+  await until(() => arrivals.length > count + 40)
   await recovers()
 })
 
@@ -128,7 +129,7 @@ test('in Redis: scripts flushed again and again, then everything', async (t) => 
   for (let i = 0; i < 2; i++) {
     await server.command('FLUSHALL')
     const count = arrivals.length
-    await until(() => arrivals.length > count + 40, 10_000)
+    await until(() => arrivals.length > count + 40)
   }
   await recovers()
 })
@@ -199,26 +200,26 @@ test('in Redis: gone for good, and a fixed share of the limits meanwhile', async
   await Promise.all(daemons.map((daemon) => daemon.start()))
   const arrivals: Arrival[] = []
   const work = Promise.all(daemons.map((daemon) => saturate(daemon, arrivals, () => goesOn)))
-  await until(() => arrivals.length > 60, 10_000)
+  await until(() => arrivals.length > 60)
   await server.kill()
   const awayMs = performance.now()
   await until(() => daemons.every(({ healthy }) => !healthy))
-  await until(() => daemons.every(({ healthy }) => healthy), 10_000)
+  await until(() => daemons.every(({ healthy }) => healthy))
   // Nobody uses a share before everybody else has had the time to leave it.
   const earliestMs = awayMs + membership.graceMs + settlingMs(SHORT) - 500
-  await until(() => arrivals.at(-1)!.atMs > awayMs + 5_000, 10_000)
+  await until(() => arrivals.at(-1)!.atMs > awayMs + 5_000)
   const first = arrivals.find(({ atMs }) => atMs > awayMs + 500)
   assert.ok(first!.atMs > earliestMs, `${first!.atMs - awayMs} ms after Redis went`)
   const usedOf = () => {
     const toMs = performance.now()
     return utilisation(SHORT, arrivals, { fromMs: toMs - MEASURED_MS, toMs }).get('platform:p') ?? 0
   }
-  await until(() => usedOf() > 0.8, 10_000)
+  await until(() => usedOf() > 0.8)
   await server.start()
-  await until(async () => (await server.command('EXISTS', `{${keyPrefix}}:levels`)) === 1, 10_000)
+  await until(async () => (await server.command('EXISTS', `{${keyPrefix}}:levels`)) === 1)
   const backMs = performance.now()
-  await until(() => arrivals.at(-1)!.atMs > backMs + MEASURED_MS + COLD_MS, 10_000)
-  await until(() => usedOf() > 0.8, 20_000)
+  await until(() => arrivals.at(-1)!.atMs > backMs + MEASURED_MS + COLD_MS)
+  await until(() => usedOf() > 0.8)
   goesOn = false
   await work
   assert.deepEqual(violations(SHORT, arrivals), [])
@@ -233,13 +234,11 @@ test('in a Redis Cluster of three nodes: one slot holds it all, and its node may
   const holders = nodes.filter((_, index) => Number(sizes[index]) > 0)
   assert.equal(holders.length, 1, `keys by node: ${sizes.join(', ')}`)
   await holders[0]!.kill()
-  await until(() => limiters.every(({ healthy }) => !healthy), 10_000)
-  const startedMs = performance.now()
+  await until(() => limiters.every(({ healthy }) => !healthy))
   await assert.rejects(limiters[0]!.decide(demand('p', [want('tight')])), ServiceAwayError)
-  assert.ok(performance.now() - startedMs < 2_000)
   await holders[0]!.start()
-  await until(() => limiters.every(({ healthy }) => healthy), 20_000)
+  await until(() => limiters.every(({ healthy }) => healthy))
   const count = arrivals.length
-  await until(() => arrivals.length > count + 40, 10_000)
+  await until(() => arrivals.length > count + 40)
   await recovers()
 })

@@ -6,8 +6,9 @@ import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limite
 import { ServiceAwayError } from '../../src/job/errors.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { need } from '../need.ts'
+import { atOnce, until } from '../until.ts'
 import { CONTRACT_PLAN, contractOf } from './limiter-contract.ts'
-import { open, until } from './redis-limiter.ts'
+import { open } from './redis-limiter.ts'
 import { RedisProxy } from './redis-proxy.ts'
 import { demand, metrics, PLAN, SILENT, want } from './sample.ts'
 
@@ -27,13 +28,12 @@ test('in Redis: rejects at once while Redis is away, and comes back by itself', 
   assert.equal(limiter.healthy, true)
   await proxy.cut()
   await until(() => !limiter.healthy)
-  const startedMs = performance.now()
-  await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), (error) => {
+  const refused = assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), (error) => {
     assert.ok(error instanceof ServiceAwayError)
     assert.equal(error.service, 'redis')
     return true
   })
-  assert.ok(performance.now() - startedMs < 100)
+  await atOnce(refused, 'the refusal')
   await proxy.open()
   await until(() => limiter.healthy)
   const [grant] = await limiter.decide(demand('instagram', [want('user_media')]))
@@ -49,9 +49,7 @@ test('in Redis: gives a connection up that has gone silent', async (t) => {
   const { limiter } = await open(t, proxy.url)
   t.after(() => proxy.cut())
   proxy.freeze()
-  const startedMs = performance.now()
   await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), ServiceAwayError)
-  assert.ok(performance.now() - startedMs < 1_000)
   assert.equal(limiter.healthy, false)
   await proxy.cut()
   await proxy.open()

@@ -11,6 +11,7 @@ import { createLog } from '../../src/telemetry/log.ts'
 import { ownRedis, startCluster } from '../limiter/redis-servers.ts'
 import { need } from '../need.ts'
 import { startRedis } from '../services/redis.ts'
+import { until } from '../until.ts'
 
 const log = createLog({ level: 'silent', pretty: false, secrets: [] })
 const never = new AbortController().signal
@@ -19,10 +20,6 @@ const never = new AbortController().signal
 const job = (id: string) => `youtube:${id}:digest`
 
 const result = (text: string) => Buffer.from(JSON.stringify({ status: 'done', data: text }))
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10))
-}
 
 /** Opens marks that know of each other when they are of the same test, also one after the other. */
 type Open = (endedKeptMs: number) => Promise<Marks>

@@ -9,7 +9,8 @@ import { credentialsOf } from '../../src/simulator/accounts.ts'
 import { creatorIds, Population } from '../../src/simulator/creators.ts'
 import { DEFAULT_CREDENTIALS, OPEN_LIMITS } from '../../src/simulator/options.ts'
 import { createSimulator } from '../../src/simulator/simulator.ts'
-import { serve, until } from '../fetch/local.ts'
+import { serve } from '../fetch/local.ts'
+import { until } from '../until.ts'
 import { type YoutubeBench, youtubeAt } from './youtube-bench.ts'
 
 const SEED = 3

@@ -7,7 +7,8 @@ import fc from 'fast-check'
 import type { OutRecord } from '../../src/job/record.ts'
 import { FilePublisher } from '../../src/publish/file-publisher.ts'
 import { decodeStoredLine, encodeStoredLine } from '../../src/publish/stored-line.ts'
-import { silent, until } from '../contract/source.ts'
+import { silent } from '../contract/source.ts'
+import { until } from '../until.ts'
 
 const never = new AbortController().signal
 const value = (text: string): OutRecord => ({ key: null, value: Buffer.from(text), headers: {} })

@@ -7,8 +7,9 @@ import type { OutRecord } from '../../src/job/record.ts'
 import { createKafkaClient, withAdmin } from '../../src/kafka/client.ts'
 import { ensureTopics, ROOMY } from '../../src/kafka/topics.ts'
 import { KafkaPublisher, type KafkaPublisherOptions } from '../../src/publish/kafka-publisher.ts'
-import { Run, silent, until } from '../contract/source.ts'
+import { Run, silent } from '../contract/source.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 
 const never = new AbortController().signal
 

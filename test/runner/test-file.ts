@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileOf, Results } from './results.ts'
 
 /** A test that takes longer says so itself, with its own `timeout`. */
-const TEST_TIMEOUT_MS = 60_000
-const FILE_TIMEOUT_MS = 5 * 60_000
+const TEST_TIMEOUT_MS = 180_000
+const FILE_TIMEOUT_MS = 10 * 60_000
 /** Tests have ended and the process lives on: time enough for hooks that stop services. */
 const IDLE_MS_MAX = 30_000
 /** How long an ended process may take to die before the run goes on without it; it is found and killed at the end. */

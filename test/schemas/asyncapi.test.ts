@@ -24,7 +24,7 @@ const document = readSchema('asyncapi.json') as {
 }
 
 test('the AsyncAPI parser reads it with its references, and finds nothing', {
-  timeout: 280_000,
+  timeout: 500_000,
 }, async () => {
   const file = fileURLToPath(new URL('../../schemas/asyncapi.json', import.meta.url))
   const { document: parsed, diagnostics } = await fromFile(new Parser(), file).parse()

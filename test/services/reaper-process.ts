@@ -34,7 +34,6 @@ for (const folder of listed.users) {
 if (listed.container.size > 0) {
   spawnSync('docker', ['rm', '--force', '--volumes', ...listed.container], {
     stdio: 'ignore',
-    timeout: 30_000,
   })
 }
 for (const folder of listed.mount) spawnSync('umount', ['--lazy', folder], { stdio: 'ignore' })

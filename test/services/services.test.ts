@@ -65,9 +65,7 @@ test('Redis takes the scripts of the limiter: TIME inside of Lua, and EVALSHA', 
   assert.equal((time as string[]).length, 2)
 })
 
-test('Kafka keeps acknowledged records over a SIGKILL, and creates no topic by itself', {
-  timeout: 120_000,
-}, async (t) => {
+test('Kafka keeps acknowledged records over a SIGKILL, and creates no topic by itself', async (t) => {
   const broker = await own(t, startKafka)
   if (broker === null) return
   const kafka = kafkaAt(broker)
@@ -98,9 +96,7 @@ test('Kafka keeps acknowledged records over a SIGKILL, and creates no topic by i
   assert.ok(!(await again.listTopics()).includes('absent'))
 })
 
-test('a consumer joins a group of a broker that was just started without a crash', {
-  timeout: 120_000,
-}, async (t) => {
+test('a consumer joins a group of a broker that was just started without a crash', async (t) => {
   const broker = await own(t, startKafka)
   if (broker === null) return
   const kafka = kafkaAt(broker)

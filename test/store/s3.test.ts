@@ -111,9 +111,7 @@ test('a missing bucket is a clear error', async (t) => {
 
 test('a store that does not answer is away after its time-out', async (t) => {
   const store = await openServer(t, () => {}, { timeoutMs: 150 })
-  const before = performance.now()
   await assert.rejects(() => store.put('k', Buffer.from('x'), META), ServiceAwayError)
-  assert.ok(performance.now() - before < 5_000)
 })
 
 test('an answer that stalls half-way is away after its time-out', async (t) => {

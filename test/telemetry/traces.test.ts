@@ -47,9 +47,7 @@ test('without an SDK nothing is traced', () => {
   assert.equal(openTraces('1'), undefined)
 })
 
-test('a job is one span below its producer’s, with its steps below it, and results and follow-up jobs carry it on', {
-  timeout: 120_000,
-}, async (t) => {
+test('a job is one span below its producer’s, with its steps below it, and results and follow-up jobs carry it on', async (t) => {
   const broker = need(t, 'kafka')
   const clickhouse = need(t, 'clickhouse')
   const kcat = need(t, 'kcat')

@@ -6,7 +6,8 @@ import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { BATCHER_LIMITS, Batcher, type BatcherLimits } from '../../src/timeseries/batcher.ts'
 import type { Parcel } from '../../src/timeseries/encode.ts'
 import type { Batch, Inserted } from '../../src/timeseries/insert.ts'
-import { isSettled, never, silent, until } from './support.ts'
+import { until } from '../until.ts'
+import { isSettled, never, silent } from './support.ts'
 
 interface Call {
   readonly batch: Batch

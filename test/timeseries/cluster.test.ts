@@ -15,6 +15,7 @@ import {
   forOneNode,
   startClickhouseCluster,
 } from '../services/clickhouse-cluster.ts'
+import { until } from '../until.ts'
 import {
   count,
   DAY_MS,
@@ -23,10 +24,8 @@ import {
   never,
   openOwnDatabase,
   point,
-  SLOW,
   START_MS,
   startSink,
-  until,
 } from './support.ts'
 
 const PLACE = { database: 'millrace', cluster: CLUSTER }
@@ -166,7 +165,7 @@ describe('a cluster of two shards', () => {
     }
   }
 
-  test('reads as one server does, whatever is repeated and corrected', SLOW, async (t) => {
+  test('reads as one server does, whatever is repeated and corrected', async (t) => {
     const url = need(t, 'clickhouse')
     if (url === null) return
     const single = await openOwnDatabase(t, url)
@@ -191,7 +190,7 @@ describe('a cluster of two shards', () => {
     assert.equal(shards.length, 2, 'both shards have creators')
   })
 
-  test('is migrated by three daemons at once, and again when a node has no tables', SLOW, async (t) => {
+  test('is migrated by three daemons at once, and again when a node has no tables', async (t) => {
     if (need(t, 'clickhouse') === null) return
     const engine = await openOnCluster(t, 'written')
     await Promise.all([migrate(engine), migrate(engine), migrate(engine)])
@@ -206,34 +205,30 @@ describe('a cluster of two shards', () => {
     assert.deepEqual((await schemaState(engine)).pending, [])
   })
 
-  test(
-    'fills a table that a newer version adds from what an older one has, on every shard',
-    SLOW,
-    async (t) => {
-      if (need(t, 'clickhouse') === null) return
-      const engine = await openOnCluster(t, 'older')
-      const files = await readMigrations()
-      await migrate(engine, { migrations: files.slice(0, 7) })
-      const rates = Array.from(
-        { length: 20 },
-        (_, n) => `(now64(3), 'youtube', 'engagement_rate', 'c${n}', ${n / 100})`,
-      )
-      await execute(
+  test('fills a table that a newer version adds from what an older one has, on every shard', async (t) => {
+    if (need(t, 'clickhouse') === null) return
+    const engine = await openOnCluster(t, 'older')
+    const files = await readMigrations()
+    await migrate(engine, { migrations: files.slice(0, 7) })
+    const rates = Array.from(
+      { length: 20 },
+      (_, n) => `(now64(3), 'youtube', 'engagement_rate', 'c${n}', ${n / 100})`,
+    )
+    await execute(
+      engine,
+      `INSERT INTO points (ts, platform, metric, creator_id, value) VALUES ${rates.join()}`,
+    )
+    await migrate(engine)
+    const placed = (table: string, value: string) =>
+      select<{ shard: number }>(
         engine,
-        `INSERT INTO points (ts, platform, metric, creator_id, value) VALUES ${rates.join()}`,
+        `SELECT creator_id, ${value} AS rate, _shard_num AS shard FROM ${table} FINAL ORDER BY creator_id`,
       )
-      await migrate(engine)
-      const placed = (table: string, value: string) =>
-        select<{ shard: number }>(
-          engine,
-          `SELECT creator_id, ${value} AS rate, _shard_num AS shard FROM ${table} FINAL ORDER BY creator_id`,
-        )
-      const there = await placed('creators_engagement', 'rate')
-      assert.deepEqual(there, await placed('points', 'value'))
-      assert.equal(there.length, 20)
-      assert.equal(new Set(there.map(({ shard }) => shard)).size, 2, 'both shards have creators')
-    },
-  )
+    const there = await placed('creators_engagement', 'rate')
+    assert.deepEqual(there, await placed('points', 'value'))
+    assert.equal(there.length, 20)
+    assert.equal(new Set(there.map(({ shard }) => shard)).size, 2, 'both shards have creators')
+  })
 
   test('is refused where the tables are those of one server, and the other way round', async (t) => {
     const url = need(t, 'clickhouse')

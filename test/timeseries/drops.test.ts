@@ -12,17 +12,8 @@ import { ClickHouseEngine } from '../../src/timeseries/clickhouse.ts'
 import { type Engine, execute, select, sqlTime } from '../../src/timeseries/engine.ts'
 import { migrate } from '../../src/timeseries/migrate.ts'
 import { need } from '../need.ts'
-import {
-  DAY_MS,
-  jobRows,
-  never,
-  openOwnDatabase,
-  point,
-  SLOW,
-  START_MS,
-  startSink,
-  until,
-} from './support.ts'
+import { until } from '../until.ts'
+import { DAY_MS, jobRows, never, openOwnDatabase, point, START_MS, startSink } from './support.ts'
 
 /** Cases of the property; by hand: `MILLRACE_DROPS_CASES=300`. */
 const CASES = Number(process.env.MILLRACE_DROPS_CASES ?? 8)
@@ -182,36 +173,29 @@ function behaviours(shared: (t: TestContext) => Promise<Engine | null>): void {
   })
 
   // Some hundred inserts, one after another: seconds, and a minute where twenty processes want the processor.
-  test(
-    'snapshots that arrive twice in any order, in batches of any size, their answers lost now and then, end with the flags of their order',
-    SLOW,
-    async (t) => {
-      const engine = await open(t)
-      if (engine === null) return
-      const limits = { ageMs: 1, backoffMsMin: 1, backoffMsMax: 5 }
-      const { sink } = await startSink(t, losingAnswers(engine), limits)
-      const cases = fc.sample(arrivals, { seed: SEED, numRuns: CASES })
-      // Side by side, with creators of their own: what a case has in one batch goes into one insert with that of the others.
-      for (let batch = 0; cases.some(({ order }) => batch < order.length); batch += 1) {
-        const together = cases.flatMap(({ order }, n) => (order[batch] ?? []).map((one) => ofCase(n, one)))
-        await Promise.all(together.map((one) => sink.write(snapshot(one), never)))
-      }
-      const seen = cases.flatMap((one, n) => one.seen.map((snapshot) => ofCase(n, snapshot)))
-      const wanted = new Map(
-        [...Map.groupBy(seen, ({ creator }) => creator)].map(([creator, all]) => [
-          creator,
-          inTheirOrder(all),
-        ]),
-      )
-      const rows = await select<Omit<Stored, 'name'> & { creator_id: string }>(
-        engine,
-        'SELECT creator_id, ts, followers, followers_before, flags FROM creators FINAL',
-      )
-      const stored = new Map(rows.map(({ creator_id, ...row }) => [creator_id, row]))
-      assert.deepEqual(stored, wanted, `MILLRACE_DROPS_SEED=${SEED}`)
-      t.diagnostic(`${CASES} cases from seed ${SEED}, ${wanted.size} creators: none wrong`)
-    },
-  )
+  test('snapshots that arrive twice in any order, in batches of any size, their answers lost now and then, end with the flags of their order', async (t) => {
+    const engine = await open(t)
+    if (engine === null) return
+    const limits = { ageMs: 1, backoffMsMin: 1, backoffMsMax: 5 }
+    const { sink } = await startSink(t, losingAnswers(engine), limits)
+    const cases = fc.sample(arrivals, { seed: SEED, numRuns: CASES })
+    // Side by side, with creators of their own: what a case has in one batch goes into one insert with that of the others.
+    for (let batch = 0; cases.some(({ order }) => batch < order.length); batch += 1) {
+      const together = cases.flatMap(({ order }, n) => (order[batch] ?? []).map((one) => ofCase(n, one)))
+      await Promise.all(together.map((one) => sink.write(snapshot(one), never)))
+    }
+    const seen = cases.flatMap((one, n) => one.seen.map((snapshot) => ofCase(n, snapshot)))
+    const wanted = new Map(
+      [...Map.groupBy(seen, ({ creator }) => creator)].map(([creator, all]) => [creator, inTheirOrder(all)]),
+    )
+    const rows = await select<Omit<Stored, 'name'> & { creator_id: string }>(
+      engine,
+      'SELECT creator_id, ts, followers, followers_before, flags FROM creators FINAL',
+    )
+    const stored = new Map(rows.map(({ creator_id, ...row }) => [creator_id, row]))
+    assert.deepEqual(stored, wanted, `MILLRACE_DROPS_SEED=${SEED}`)
+    t.diagnostic(`${CASES} cases from seed ${SEED}, ${wanted.size} creators: none wrong`)
+  })
 }
 
 /** What is stored of a creator whose snapshots came once each, oldest first. */

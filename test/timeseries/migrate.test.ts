@@ -6,7 +6,7 @@ import { execute, select } from '../../src/timeseries/engine.ts'
 import { migrate, parseMigration, readMigrations, schemaState } from '../../src/timeseries/migrate.ts'
 import { refreshViews, rowCounts } from '../../src/timeseries/queries.ts'
 import { need } from '../need.ts'
-import { count, openOwnDatabase, SLOW } from './support.ts'
+import { count, openOwnDatabase } from './support.ts'
 
 const CONTRACT = [
   ...['points', 'creators', 'media', 'media_points', 'pictures', 'jobs'],
@@ -56,7 +56,7 @@ describe('migrations', () => {
     assert.equal((await rowCounts(engine)).points, 0)
   })
 
-  test('ten daemons that start at once on nothing leave one schema', SLOW, async (t) => {
+  test('ten daemons that start at once on nothing leave one schema', async (t) => {
     const url = need(t, 'clickhouse')
     if (url === null) return
     const database = `test_${randomUUID().replaceAll('-', '')}`

@@ -9,7 +9,7 @@ import { migrate, readMigrations, schemaState } from '../../src/timeseries/migra
 import { refreshViews } from '../../src/timeseries/queries.ts'
 import { TimeSeriesSink } from '../../src/timeseries/row-sink.ts'
 import { need } from '../need.ts'
-import { count, DAY_MS, jobRows, never, openOwnDatabase, point, SLOW, START_MS, silent } from './support.ts'
+import { count, DAY_MS, jobRows, never, openOwnDatabase, point, START_MS, silent } from './support.ts'
 
 const MIGRATIONS = await readMigrations()
 /** Has `points` and `points_daily`; what comes later is filled from them, or by views of them. */
@@ -69,7 +69,7 @@ async function dieAtNext(engine: Engine, ran: Set<string>): Promise<'died' | 'mi
 }
 
 describe('a migration with rows in the database', () => {
-  test('is completed by the next daemon, after whichever statement the last one died', SLOW, async (t) => {
+  test('is completed by the next daemon, after whichever statement the last one died', async (t) => {
     const url = need(t, 'clickhouse')
     if (url === null) return
     const engine = await openOwnDatabase(t, url)
@@ -102,73 +102,67 @@ describe('a migration with rows in the database', () => {
     )
   })
 
-  test(
-    'is done by ten processes at once, three of which are killed, while an older daemon goes on writing',
-    SLOW,
-    async (t) => {
-      const url = need(t, 'clickhouse')
-      if (url === null) return
-      const engine = await openOwnDatabase(t, url)
-      const old = new TimeSeriesSink({
-        ...{ engine, metrics: createMetrics(), log: silent, limits: { ageMs: 5 } },
-        ...{ keepEngineOpen: true, migrations: MIGRATIONS.slice(0, OLD) },
-      })
-      t.after(() => old.stop())
-      await old.start()
-      let creators = 0
-      const write = () => {
-        const n = creators
-        creators += 1
-        return old.write(jobRows(`j${n}`, rowsOf(n), { creatorId: `c${n}`, tsMs: dayOf(n) }), never)
-      }
-      await Promise.all(Array.from({ length: 50 }, write))
-      const before = creators
+  test('is done by ten processes at once, three of which are killed, while an older daemon goes on writing', async (t) => {
+    const url = need(t, 'clickhouse')
+    if (url === null) return
+    const engine = await openOwnDatabase(t, url)
+    const old = new TimeSeriesSink({
+      ...{ engine, metrics: createMetrics(), log: silent, limits: { ageMs: 5 } },
+      ...{ keepEngineOpen: true, migrations: MIGRATIONS.slice(0, OLD) },
+    })
+    t.after(() => old.stop())
+    await old.start()
+    let creators = 0
+    const write = () => {
+      const n = creators
+      creators += 1
+      return old.write(jobRows(`j${n}`, rowsOf(n), { creatorId: `c${n}`, tsMs: dayOf(n) }), never)
+    }
+    await Promise.all(Array.from({ length: 50 }, write))
+    const before = creators
 
-      const processes = Array.from({ length: PROCESSES }, () =>
-        spawn(process.execPath, [PROGRAM, url, engine.database], { stdio: ['pipe', 'pipe', 'inherit'] }),
-      )
-      t.after(() => processes.map((one) => one.kill('SIGKILL')))
-      const ends = processes.map((one) => once(one, 'exit'))
-      await Promise.all(processes.map((one) => once(one.stdout, 'data')))
-      let writing = true
-      const writers = Array.from({ length: 4 }, async () => {
-        while (writing) await write()
+    const processes = Array.from({ length: PROCESSES }, () =>
+      spawn(process.execPath, [PROGRAM, url, engine.database], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    )
+    t.after(() => processes.map((one) => one.kill('SIGKILL')))
+    const ends = processes.map((one) => once(one, 'exit'))
+    await Promise.all(processes.map((one) => once(one.stdout, 'data')))
+    let writing = true
+    const writers = Array.from({ length: 4 }, async () => {
+      while (writing) await write()
+    })
+    for (const [index, one] of processes.entries()) {
+      let statements = 0
+      one.stdout.on('data', (said: Buffer) => {
+        statements += said.length
+        if (statements >= (KILLED.get(index) ?? Number.POSITIVE_INFINITY)) one.kill('SIGKILL')
       })
-      for (const [index, one] of processes.entries()) {
-        let statements = 0
-        one.stdout.on('data', (said: Buffer) => {
-          statements += said.length
-          if (statements >= (KILLED.get(index) ?? Number.POSITIVE_INFINITY)) one.kill('SIGKILL')
-        })
-        one.stdin.end('go\n')
-      }
-      const codes = (await Promise.all(ends)).map(([code, signal]) => code ?? signal)
-      writing = false
-      await Promise.all(writers)
-      const during = creators - before
-      assert.deepEqual(
-        codes,
-        processes.map((_, index) => (KILLED.has(index) ? 'SIGKILL' : 0)),
-      )
-      assert.ok(during > 0, 'rows came in meanwhile')
-      assert.deepEqual(await migrate(engine), [])
-      assert.equal(await count(engine, 'migrations FINAL'), MIGRATIONS.length)
-      await Promise.all(Array.from({ length: DAYS }, write))
-      await assertWhole(engine, creators)
-      // An insert that began before a view was made, and ended after the migration looked, is in the view's table with its next snapshot.
-      const there = await select<{ creator_id: string }>(
-        engine,
-        'SELECT creator_id FROM creators_engagement FINAL',
-      )
-      const rated = new Set(there.map(({ creator_id }) => Number(creator_id.slice(1))))
-      const missing = Array.from({ length: creators }, (_, n) => n).filter((n) => !rated.has(n))
-      assert.deepEqual(
-        missing.filter((n) => n < before || n >= before + during),
-        [],
-      )
-      t.diagnostic(
-        `${during} jobs written meanwhile, ${missing.length} of them without their engagement rate`,
-      )
-    },
-  )
+      one.stdin.end('go\n')
+    }
+    const codes = (await Promise.all(ends)).map(([code, signal]) => code ?? signal)
+    writing = false
+    await Promise.all(writers)
+    const during = creators - before
+    assert.deepEqual(
+      codes,
+      processes.map((_, index) => (KILLED.has(index) ? 'SIGKILL' : 0)),
+    )
+    assert.ok(during > 0, 'rows came in meanwhile')
+    assert.deepEqual(await migrate(engine), [])
+    assert.equal(await count(engine, 'migrations FINAL'), MIGRATIONS.length)
+    await Promise.all(Array.from({ length: DAYS }, write))
+    await assertWhole(engine, creators)
+    // An insert that began before a view was made, and ended after the migration looked, is in the view's table with its next snapshot.
+    const there = await select<{ creator_id: string }>(
+      engine,
+      'SELECT creator_id FROM creators_engagement FINAL',
+    )
+    const rated = new Set(there.map(({ creator_id }) => Number(creator_id.slice(1))))
+    const missing = Array.from({ length: creators }, (_, n) => n).filter((n) => !rated.has(n))
+    assert.deepEqual(
+      missing.filter((n) => n < before || n >= before + during),
+      [],
+    )
+    t.diagnostic(`${during} jobs written meanwhile, ${missing.length} of them without their engagement rate`)
+  })
 })

@@ -9,17 +9,8 @@ import { ClickHouseEngine } from '../../src/timeseries/clickhouse.ts'
 import { execute, select } from '../../src/timeseries/engine.ts'
 import { TimeSeriesSink } from '../../src/timeseries/row-sink.ts'
 import { need } from '../need.ts'
-import {
-  count,
-  jobRows,
-  never,
-  openOwnDatabase,
-  point,
-  START_MS,
-  silent,
-  startSink,
-  until,
-} from './support.ts'
+import { until } from '../until.ts'
+import { count, jobRows, never, openOwnDatabase, point, START_MS, silent, startSink } from './support.ts'
 
 describe('the row sink', () => {
   test('resolves a write only when its rows can be read', async (t) => {

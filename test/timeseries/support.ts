@@ -12,7 +12,6 @@ import { TimeSeriesSink } from '../../src/timeseries/row-sink.ts'
 export const silent = createLog({ level: 'silent', pretty: false, secrets: [] })
 
 /** Of a test that does a hundred things at the server: seconds here, and a minute where thirty processes want the processor. */
-export const SLOW = { timeout: 180_000 }
 
 /** For waits that nobody aborts. */
 export const never = new AbortController().signal
@@ -69,15 +68,6 @@ export function point(metric: string, value: number): Row {
 export async function count(engine: Engine, from: string): Promise<number> {
   const [row] = await select<{ n: number | string }>(engine, `SELECT count() AS n FROM ${from}`)
   return Number(row?.n)
-}
-
-/** Polls until `holds` is true; fails after a minute. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadlineMs = performance.now() + 60_000
-  while (!(await holds())) {
-    if (performance.now() > deadlineMs) throw new Error(`not within 60 s: ${what}`)
-    await sleep(5)
-  }
 }
 
 /** True when the promise is settled by now. */

@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Row } from '../../../src/job/row.ts'
 import { execute, select } from '../../../src/timeseries/engine.ts'
 import { migrate, planMigration } from '../../../src/timeseries/migrate.ts'
-import { count, DAY_MS, jobRows, point, until } from '../../timeseries/support.ts'
+import { count, DAY_MS, jobRows, point } from '../../timeseries/support.ts'
+import { until } from '../../until.ts'
 import type { ContractTest } from './suite.ts'
 
 /** How long rows are kept. */
