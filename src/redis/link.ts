@@ -118,9 +118,7 @@ export class RedisLink {
     this.#probeKey = `{${options.keyPrefix}}:probe`
     this.#startTimeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS
     // Without a listener ioredis prints errors itself. What it reports follows as a closed connection.
-    client.on('error', (error: unknown) => {
-      this.#lastError = error
-    })
+    client.on('error', (error: unknown) => this.#failed(error))
     client.on('close', () => this.#went(this.#lastError))
     client.on('ready', () => this.#cameBack())
   }
@@ -170,9 +168,7 @@ export class RedisLink {
     const timer = setTimeout(() => reject(this.#lastError), this.#startTimeoutMs)
     client.once('ready', resolve)
     // Rejects as soon as the first try fails, while ioredis goes on trying: that is what the timer is for.
-    client.connect().catch((error: unknown) => {
-      this.#lastError = error
-    })
+    client.connect().catch((error: unknown) => this.#failed(error))
     try {
       await promise
       this.#started = true
@@ -202,6 +198,11 @@ export class RedisLink {
       this.#went(error)
       throw this.away(error)
     }
+  }
+
+  #failed(error: unknown): void {
+    // While it starts, what Redis itself said (a wrong password) tells more than that the next try took too long.
+    if (this.#started || isReply(error) || !isReply(this.#lastError)) this.#lastError = error
   }
 
   away(cause: unknown): ServiceAwayError {

@@ -307,7 +307,7 @@ async function leftIn(folder: string): Promise<string[]> {
       .map(({ pid, command }) => `process ${pid} (${command.slice(0, 100)})`),
     ...readdirSync(folder).filter((name) => name.startsWith('millrace-')),
   ]
-  await poll(() => left().length === 0 || undefined, { withinMs: 5_000, what: 'nothing is left' }).catch(
+  await poll(() => left().length === 0 || undefined, { withinMs: 30_000, what: 'nothing is left' }).catch(
     () => {},
   )
   return left()

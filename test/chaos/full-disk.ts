@@ -71,7 +71,7 @@ export class ProcessLimit implements Disk {
     const { pid } = this.#store
     if (pid === undefined)
       throw new Error('the store is no process of this machine: its disk cannot be filled')
-    await command('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:unlimited`], { withinMs: 5_000 })
+    await command('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:unlimited`], { withinMs: 60_000 })
   }
 }
 

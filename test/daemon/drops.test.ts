@@ -84,7 +84,7 @@ async function twoSnapshots(t: TestContext, clickhouse?: { url: string; database
           assert.equal(dead, 0)
           return done === round * CREATORS * PLAYED.length ? true : undefined
         },
-        { withinMs: 30_000, what: 'the end of a round' },
+        { withinMs: 60_000, what: 'the end of a round' },
       )
       nowMs = epochMs + 2 * DAY_MS
     }

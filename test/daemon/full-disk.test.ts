@@ -79,7 +79,7 @@ test('while the disk of ClickHouse is full the intake is held and no job ends; w
     const ready = async () =>
       (await (await fetch(`${daemon.adminUrl}/readyz`)).json()) as { reasons: string[] }
     await poll(async () => ((await ready()).reasons.length > 0 ? true : undefined), {
-      ...{ withinMs: 30_000, what: 'the daemon is not ready' },
+      ...{ withinMs: 60_000, what: 'the daemon is not ready' },
     })
     assert.deepEqual((await ready()).reasons, ['ClickHouse does not take rows'])
     // The intake is held: what is offered now stays where it is.

@@ -36,7 +36,7 @@ test('sends the letters of one reason back once, tells how far it is, and one at
   assert.equal(desk.begin('not_found'), false, 'one is under way')
   const ended = () =>
     poll(async () => (/done|failed/.test(desk.state?.state ?? '') ? desk.state : undefined), {
-      ...{ withinMs: 10_000, everyMs: 5, what: 'the end of the replay' },
+      ...{ withinMs: 60_000, everyMs: 5, what: 'the end of the replay' },
     })
   assert.deepEqual(await ended(), {
     ...{ reason: 'timeout', state: 'done', planned: 2, sent: 2, leftOut: 0, problem: '' },
@@ -60,7 +60,7 @@ test('says why when the letters cannot be read', async (t) => {
   t.after(() => desk.stop())
   desk.begin('timeout')
   await poll(async () => (desk.state?.state === 'failed' ? true : undefined), {
-    ...{ withinMs: 10_000, everyMs: 5, what: 'the failure' },
+    ...{ withinMs: 60_000, everyMs: 5, what: 'the failure' },
   })
   assert.equal(desk.state?.problem, 'the broker is away')
 })

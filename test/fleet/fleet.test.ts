@@ -36,7 +36,7 @@ async function join(t: TestContext, url: string, prefix: string, name: string) {
 }
 
 const until = <T>(what: string, look: () => T | undefined) =>
-  poll(async () => look(), { withinMs: 20_000, everyMs: 10, what })
+  poll(async () => look(), { withinMs: 60_000, everyMs: 10, what })
 
 const namesOf = (fleet: Fleet) =>
   fleet.members.map(({ name, isSelf }) => `${name}${isSelf ? ' (self)' : ''}`).join()

@@ -13,6 +13,8 @@ interface MakeOptions {
   readonly keyPrefix?: string
   readonly insuranceLimiter?: RateLimiterAbstract
   readonly cluster?: readonly string[]
+  /** Default 5,000: longer than a busy machine holds a process up. */
+  readonly commandTimeoutMs?: number
 }
 
 function make(url: string, options: MakeOptions = {}) {
@@ -22,9 +24,10 @@ function make(url: string, options: MakeOptions = {}) {
     keyPrefix = `test-${randomUUID()}`,
     insuranceLimiter,
     cluster,
+    commandTimeoutMs = 5_000,
   } = options
   const recorded = metrics()
-  const redis = { url, cluster, keyPrefix, commandTimeoutMs: 400, startTimeoutMs: 2_000 }
+  const redis = { url, cluster, keyPrefix, commandTimeoutMs, startTimeoutMs: 30_000 }
   return {
     limiter: new StackedLimiter({
       plan,

@@ -18,14 +18,20 @@ test('in Redis: two limiters together never exceed a level, and use it up', asyn
   ]
   const fromMs = performance.now()
   const arrivals: Arrival[] = []
-  await Promise.all(
-    limiters.map((limiter) => saturate(limiter, arrivals, () => performance.now() < fromMs + 3_000)),
-  )
+  const used = () => {
+    const toMs = performance.now()
+    return toMs < fromMs + 3_000
+      ? 0
+      : utilisation(BUSY, arrivals, { fromMs: toMs - 2_000, toMs }).get('platform:p')!
+  }
+  // Within any two seconds, as the machine may be busy. The exact figures are in the fleet's tests.
+  let usedUp = false
+  const work = Promise.all(limiters.map((limiter) => saturate(limiter, arrivals, () => !usedUp)))
+  await until(() => used() > 0.8).finally(() => {
+    usedUp = true
+  })
+  await work
   assert.deepEqual(violations(BUSY, arrivals), [])
-  const used = utilisation(BUSY, arrivals, { fromMs: fromMs + 1_000, toMs: fromMs + 3_000 })
-  t.diagnostic(JSON.stringify([...used]))
-  // Loose: the machine that runs the tests may be busy. The exact figures are in the fleet's tests.
-  assert.ok(used.get('platform:p')! > 0.8)
 })
 
 test('in Redis: keeps the limits over a restart of Redis that loses everything', async (t) => {
@@ -37,20 +43,22 @@ test('in Redis: keeps the limits over a restart of Redis that loses everything',
     (await open(t, url, { plan: BUSY, coldStart: 'empty', keyPrefix })).limiter,
     (await open(t, url, { plan: BUSY, coldStart: 'empty', keyPrefix })).limiter,
   ]
-  const fromMs = performance.now()
   const arrivals: Arrival[] = []
-  const work = Promise.all(
-    limiters.map((limiter) => saturate(limiter, arrivals, () => performance.now() < fromMs + 5_000)),
-  )
+  let done = false
+  const work = Promise.all(limiters.map((limiter) => saturate(limiter, arrivals, () => !done)))
+  t.after(() => {
+    done = true
+  })
   await until(() => arrivals.length > 40)
   await server.kill()
   const beforeCount = arrivals.length
-  await server.start()
   const backMs = performance.now()
+  await server.start()
+  await until(() => arrivals.length > beforeCount + 100, 'arrivals after the restart')
+  done = true
   await work
   assert.deepEqual(violations(BUSY, arrivals), [])
   const after = arrivals.slice(beforeCount)
-  assert.ok(after.length > 40, `${after.length} arrivals after the restart`)
   // Windows were full for the time-out of a grant and one window.
-  assert.ok(after[0]!.atMs - backMs > 1_400, `${after[0]!.atMs - backMs} ms`)
+  assert.ok(after[0]!.atMs - backMs > 1_550, `${after[0]!.atMs - backMs} ms`)
 })

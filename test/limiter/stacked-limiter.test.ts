@@ -46,7 +46,7 @@ test('in Redis: gives a connection up that has gone silent', async (t) => {
   if (address === null) return
   const proxy = new RedisProxy(address)
   await proxy.open()
-  const { limiter } = await open(t, proxy.url)
+  const { limiter } = await open(t, proxy.url, { commandTimeoutMs: 400 })
   t.after(() => proxy.cut())
   proxy.freeze()
   await assert.rejects(limiter.decide(demand('instagram', [want('user_media')])), ServiceAwayError)

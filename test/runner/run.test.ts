@@ -58,7 +58,7 @@ async function leavesNothing(run: { temporary: string }): Promise<void> {
     ...processesUsing(run.temporary).map(({ command }) => command),
   ]
   await poll(() => (left().length === 0 ? true : undefined), {
-    withinMs: 20_000,
+    withinMs: 60_000,
     what: 'nothing is left',
   }).catch((error: unknown) => assert.fail(`${error}: ${left().join('\n')}`))
 }
@@ -145,7 +145,7 @@ for (const [signal, expected] of [
       test('hangs', async () => { await startRedis(); console.log('it is up'); await new Promise(() => {}) })`
     const run = await startRun(t, source)
     await poll(() => (run.output.text.includes('it is up') ? true : undefined), {
-      withinMs: 30_000,
+      withinMs: 60_000,
       what: 'the test runs',
     })
     const [code] = await kill(run.child, signal)

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 
-const ANSWER_WITHIN_MS = 3_000
+const ANSWER_WITHIN_MS = 10_000
 
 /**
  * One request of the Kafka protocol on a connection of its own, written out: a client library would reconnect, retry and warn

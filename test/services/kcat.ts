@@ -30,6 +30,6 @@ export function runKcat(
   args: readonly string[],
   options: { input?: string; withinMs?: number } = {},
 ): Promise<CommandResult> {
-  const { input = '', withinMs = 20_000 } = options
+  const { input = '', withinMs = 60_000 } = options
   return tryCommand(path, args, { input, withinMs })
 }

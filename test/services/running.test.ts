@@ -121,7 +121,7 @@ test('what a process started dies with it, even by SIGKILL, and its folders go',
   await exited
   const gone = () =>
     readdirSync(folder).length === 0 && processesUsing(folder).length === 0 ? true : undefined
-  await poll(gone, { withinMs: 20_000, what: 'the second process ends the rest' })
+  await poll(gone, { withinMs: 60_000, what: 'the second process ends the rest' })
 })
 
 test('a folder of the cache is made once, appears complete, and a failure leaves nothing', async (t) => {

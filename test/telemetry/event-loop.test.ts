@@ -13,7 +13,7 @@ function standStill(ms: number): void {
 /** Waits until the reading has seen a delay of so many milliseconds. */
 function seen(monitor: EventLoopMonitor, ms: number): Promise<true> {
   const ask = () => (monitor.read().maxMs >= ms ? true : undefined)
-  return poll<true>(ask, { withinMs: 5_000, what: `a delay of ${ms} ms is not in the reading` })
+  return poll<true>(ask, { withinMs: 60_000, what: `a delay of ${ms} ms is not in the reading` })
 }
 
 test('reports how late the loop was, and not the sampling period', async (t) => {
@@ -45,7 +45,7 @@ test('hides a spike from nobody: a second reading tells it too', async (t) => {
 })
 
 test('forgets a spike after two windows', async (t) => {
-  const monitor = new EventLoopMonitor({ metrics: createMetrics(), windowMs: 60 })
+  const monitor = new EventLoopMonitor({ metrics: createMetrics(), windowMs: 500 })
   monitor.start()
   t.after(() => monitor.stop())
   await sleep(20)

@@ -40,7 +40,7 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
     poll<true>(
       async () =>
         (await prometheus.query(expr)).some(({ value }) => !Number.isNaN(value)) ? true : undefined,
-      { withinMs: 5_000, everyMs: 200, what: expr },
+      { withinMs: 30_000, everyMs: 200, what: expr },
     ).catch(() => false)
   const resolves = async (name: string, labels?: string) => {
     await prometheus.until(`absent(${alert(name, labels)})`, 120_000)

@@ -26,7 +26,7 @@ function open(t: TestContext) {
         const parsed = all.map((line) => JSON.parse(line) as Line)
         return isThere(parsed) ? parsed : undefined
       },
-      { withinMs: 20_000, what: 'the lines are written' },
+      { withinMs: 60_000, what: 'the lines are written' },
     )
   return { log, lines }
 }

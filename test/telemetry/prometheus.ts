@@ -73,7 +73,7 @@ export async function watch(
   return {
     url: running.address,
     query,
-    until: (expr, withinMs = 20_000) =>
+    until: (expr, withinMs = 60_000) =>
       poll(
         async () => {
           const series = await query(expr)
