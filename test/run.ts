@@ -8,7 +8,7 @@ import { Results } from './runner/results.ts'
 import { RunServices } from './runner/run-services.ts'
 import { schedule } from './runner/schedule.ts'
 import { allTestFiles, needsOf, ROOT, select } from './runner/selection.ts'
-import { stallAtRandom } from './runner/stalls.ts'
+import { shuffled, stallAtRandom } from './runner/stalls.ts'
 import { runTestFile } from './runner/test-file.ts'
 import { type LeftOver, processesUsing } from './services/left-over.ts'
 import { SERVICE_NAMES } from './services/provide.ts'
@@ -19,7 +19,8 @@ const USAGE = `node test/run.ts [file or part of a path]… [options]
   --name=<pattern>    only tests whose name matches the regular expression
   --concurrency=<n>   test files at a time
   --minutes=<n>       the whole run's ceiling, default 45
-  --stalls            hold its processes up at random: finds tests that need a quiet machine (Linux)
+  --stalls            hold its processes up at random, and take files in random order: finds tests that need a quiet
+                      machine, or each other (Linux)
   MILLRACE_REQUIRE_SERVICES=1   a missing service and a skipped test are failures
   MILLRACE_TEST_DOCKER=0        do not use docker
 `
@@ -88,7 +89,7 @@ const stalls = values.stalls
       AbortSignal.any([calm.signal, abort.signal]),
     )
   : undefined
-await schedule(selection.files, {
+await schedule(values.stalls ? shuffled(selection.files) : selection.files, {
   concurrency: Number(values.concurrency),
   isReady: (file) => [...needs.get(file)!].every((name) => services.isSettled(name)),
   allReady: late,

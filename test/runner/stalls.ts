@@ -11,7 +11,7 @@ const NODE_SHARE = 0.75
 /**
  * Holds processes of the run in `folder` up, one at a time, at random and for 20 to 900 ms (the logarithm is uniform), as
  * a machine does that has neighbours: a test that passes only where everything happens in time fails here. A process that
- * a test itself has stopped is left alone. Ends, and lets everything go, when `signal` aborts.
+ * a test itself has stopped is left alone (one that is stopped by its test while it is held up here is let go: the test may fail). Ends, and lets everything go, when `signal` aborts.
  */
 export async function stallAtRandom(folder: string, spared: ReadonlySet<number>, signal: AbortSignal) {
   while (!signal.aborted) {
@@ -21,6 +21,14 @@ export async function stallAtRandom(folder: string, spared: ReadonlySet<number>,
     await sleep(SHORTEST_MS * (LONGEST_MS / SHORTEST_MS) ** Math.random())
     tell(held, 'SIGCONT')
   }
+}
+
+/** A copy in random order. */
+export function shuffled<T>(list: readonly T[]): T[] {
+  return list
+    .map((value) => ({ value, at: Math.random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ value }) => value)
 }
 
 function chosen(processes: readonly { pid: number; command: string }[]): number | undefined {

@@ -91,6 +91,8 @@ describe('a server', () => {
       ...{ limits, keepEngineOpen: true },
     })
     t.after(async () => {
+      await server.thaw()
+      await sink.stop()
       await server.stop()
       await engine.close()
     })
