@@ -48,7 +48,7 @@ async function start(t: TestContext, folder: string): Promise<{ daemon: Millrace
   const daemon = new Millrace(['run'], { cwd: folder })
   t.after(() => daemon.kill())
   const [, adminUrl = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
-  await until('readiness', 30_000, async () => ((await fetch(`${adminUrl}/readyz`)).ok ? true : null))
+  await until('readiness', 60_000, async () => ((await fetch(`${adminUrl}/readyz`)).ok ? true : null))
   return { daemon, adminUrl }
 }
 
@@ -98,12 +98,12 @@ test('two daemons on real Kafka, Redis, ClickHouse and S3 end every job once, al
   await publish(kcat, broker, `${run}.jobs`, sent)
 
   // In the middle of it, one of them dies without a word.
-  await until('a quarter of the jobs', 90_000, async () =>
+  await until('a quarter of the jobs', 200_000, async () =>
     (await finishedBy(first.adminUrl)) + (await finishedBy(second.adminUrl)) >= JOBS / 4 ? true : null,
   )
   await first.daemon.kill()
 
-  const results = await until('every job’s result', 150_000, async () => {
+  const results = await until('every job’s result', 400_000, async () => {
     const read = await readTopic(kcat, broker, `${run}.results`)
     const all = read.map(({ payload }) => JSON.parse(payload) as ResultMessage)
     return new Set(all.map(({ job_id }) => job_id)).size >= JOBS ? all : null
