@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import { MillraceError } from '../job/errors.ts'
 import { openEngine } from '../parts/timeseries.ts'
-import { select } from '../timeseries/engine.ts'
+import { selectLines } from '../timeseries/engine.ts'
 import { EXIT } from './exit.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
@@ -21,13 +21,14 @@ export async function query(
   try {
     // In a folder without one, or with a name that is wrong, an empty database would answer `no rows`.
     await engine.open({ create: false })
-    const rows = await select<Record<string, unknown>>(engine, options.sql.replace(/;\s*$/, ''))
+    const lines = await selectLines(engine, options.sql.replace(/;\s*$/, ''))
     if (options.json) {
-      for (const row of rows) terminal.stdout.write(`${JSON.stringify(row)}\n`)
+      for (const line of lines) terminal.stdout.write(`${line}\n`)
       return EXIT.done
     }
+    const rows = lines.map((line) => JSON.parse(line, exactly) as Record<string, unknown>)
     const names = Object.keys(rows[0] ?? {})
-    const columns = names.map((title) => ({ title, numeric: typeof rows[0]?.[title] === 'number' }))
+    const columns = names.map((title) => ({ title, numeric: isNumber(rows[0]?.[title]) }))
     const cells = rows.map((row) => names.map((name) => shown(row[name])))
     terminal.stdout.write(rows.length === 0 ? 'no rows\n' : `${table(columns, cells)}\n`)
     return EXIT.done
@@ -36,10 +37,23 @@ export async function query(
   }
 }
 
+/** A 64-bit integer that a double would round stays what it was. */
+function exactly(_key: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
+  return context?.source !== undefined && /^-?\d+$/.test(context.source) ? BigInt(context.source) : value
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' || typeof value === 'bigint'
+}
+
 /** Fractions with all their digits: an engagement rate of 0.0612 is not 0.06. */
 function shown(value: unknown): string | number {
   if (typeof value === 'number' && !Number.isInteger(value))
     return value.toLocaleString('en-US', { maximumSignificantDigits: 15 })
   if (typeof value === 'number' || typeof value === 'string') return value
-  return JSON.stringify(value) ?? ''
+  if (typeof value === 'bigint') return value.toLocaleString('en-US')
+  return (
+    JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? `${inner}` : inner)) ?? ''
+  )
 }

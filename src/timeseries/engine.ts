@@ -1,4 +1,4 @@
-import type { ClickHouseClient } from '@clickhouse/client'
+import type { BaseResultSet, ClickHouseClient } from '@clickhouse/client'
 import { MillraceError, messageOf, ServiceAwayError } from '../job/errors.ts'
 
 /**
@@ -44,17 +44,37 @@ export interface QueryOptions {
 /** What a dashboard may cost at most; anything longer is a mistake in the query. */
 const EXECUTION_TIME_S = 30
 
+interface SelectOptions extends QueryOptions {
+  readonly settings?: string
+}
+
 /**
- * Runs a SELECT and returns its rows as objects. `params` are bound by the engine (`{name:Type}`), never pasted; pass
+ * Runs a SELECT and returns its rows as objects; integers beyond 2^53 are rounded, `selectLines` keeps them. `params` are bound by the engine (`{name:Type}`), never pasted; pass
  * moments as `sqlTime` strings. The statement must not have SETTINGS of its own: `settings` are appended to its text,
  * because `clickhouse_settings` would outlive the query on chDB.
  */
-export async function select<Row>(
+export function select<Row>(
   engine: Engine,
   sql: string,
   params: Readonly<Record<string, unknown>> = {},
-  options: QueryOptions & { readonly settings?: string } = {},
+  options: SelectOptions = {},
 ): Promise<Row[]> {
+  return ask(engine, sql, params, options, (result) => result.json<Row>())
+}
+
+/** Runs a SELECT and returns its rows as the engine wrote them, each a JSON object. */
+export async function selectLines(engine: Engine, sql: string): Promise<string[]> {
+  const text = await ask(engine, sql, {}, {}, (result) => result.text())
+  return text.split('\n').filter((line) => line !== '')
+}
+
+async function ask<Answer>(
+  engine: Engine,
+  sql: string,
+  params: Readonly<Record<string, unknown>>,
+  options: SelectOptions,
+  read: (result: BaseResultSet<unknown, 'JSONEachRow'>) => Promise<Answer>,
+): Promise<Answer> {
   const limit = `max_execution_time = ${options.executionTimeS ?? EXECUTION_TIME_S}`
   const settings = options.settings === undefined ? limit : `${limit}, ${options.settings}`
   try {
@@ -64,7 +84,7 @@ export async function select<Row>(
       format: 'JSONEachRow',
       ...(options.signal === undefined ? {} : { abort_signal: options.signal }),
     })
-    return await result.json<Row>()
+    return await read(result)
   } catch (error) {
     options.signal?.throwIfAborted()
     throw translateEngineError(engine, error, 'A query')
