@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
+import { api } from './api.ts'
 import { creators } from './creators.ts'
 import { kafka } from './kafka.ts'
 import { limits } from './limits.ts'
@@ -12,6 +13,7 @@ export const DASHBOARDS: Readonly<Record<string, () => Dashboard>> = {
   'limits.json': limits,
   'pictures.json': pictures,
   'kafka.json': kafka,
+  'api.json': api,
   'creators.json': creators,
 }
 

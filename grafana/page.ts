@@ -22,6 +22,8 @@ export interface PageOptions {
   readonly from?: string
   /** Default 15 seconds, as Prometheus scrapes. */
   readonly refresh?: string
+  /** What can be picked from; default: daemons, and platforms. */
+  readonly of?: 'daemons' | 'api'
 }
 
 /** What every dashboard has: how it behaves, and the way to the others. */
@@ -50,12 +52,21 @@ export function bare({
     )
 }
 
-/** A dashboard of Prometheus's figures: narrowed down by platform and daemon, deploys and rebalances marked on every graph. */
+/** A dashboard of Prometheus's figures: narrowed down by platform and process, deploys and rebalances marked on every graph. */
 export function page(options: PageOptions): DashboardBuilder {
-  return bare(options)
-    .withVariable(new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'))
-    .withVariable(choice('platform', 'Platform', 'label_values(millrace_jobs_consumed_total, platform)'))
-    .withVariable(choice('instance', 'Daemon', 'label_values(millrace_daemon_ready, instance)'))
+  const { of = 'daemons' } = options
+  const started = bare(options).withVariable(
+    new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'),
+  )
+  const narrowed =
+    of === 'api'
+      ? started.withVariable(choice('instance', 'Process', 'label_values(millrace_api_ready, instance)'))
+      : started
+          .withVariable(
+            choice('platform', 'Platform', 'label_values(millrace_jobs_consumed_total, platform)'),
+          )
+          .withVariable(choice('instance', 'Daemon', 'label_values(millrace_daemon_ready, instance)'))
+  const marked = narrowed
     .withVariable(
       new TextBoxVariableBuilder('runbooks')
         .label('Runbooks')
@@ -74,15 +85,19 @@ export function page(options: PageOptions): DashboardBuilder {
         .titleFormat('{{instance}} started with {{version}}')
         .useValueForTime(true),
     )
-    .annotation(
-      new AnnotationQueryBuilder()
-        .name('Rebalance')
-        .datasource(DATASOURCE)
-        .enable(true)
-        .iconColor('purple')
-        .expr(`sum(increase(millrace_kafka_rebalances_total{${I}}[$__rate_interval])) > 0`)
-        .titleFormat('rebalance'),
-    )
+  return of === 'api' ? marked : withRebalances(marked)
+}
+
+function withRebalances(dashboard: DashboardBuilder): DashboardBuilder {
+  return dashboard.annotation(
+    new AnnotationQueryBuilder()
+      .name('Rebalance')
+      .datasource(DATASOURCE)
+      .enable(true)
+      .iconColor('purple')
+      .expr(`sum(increase(millrace_kafka_rebalances_total{${I}}[$__rate_interval])) > 0`)
+      .titleFormat('rebalance'),
+  )
 }
 
 function choice(name: string, label: string, query: string): QueryVariableBuilder {

@@ -13,6 +13,7 @@ import { MemoryLog } from '../api/events/memory-log.ts'
 import { RedisLog } from '../api/events/redis-log.ts'
 import { ResultsReader } from '../api/events/results-reader.ts'
 import { Fairness } from '../api/fairness.ts'
+import { ReadinessLook } from '../api/readiness.ts'
 import { MemoryNotes, type Notes, RedisNotes } from '../api/scrapes/notes.ts'
 import { ScrapeDesk, type ScrapeRequest } from '../api/scrapes/scrape-desk.ts'
 import { ApiServer } from '../api/server.ts'
@@ -118,11 +119,12 @@ export function openApi(config: Config, parts: ApiParts): Api {
     },
   )
   const gate = gateOf(api)
+  const readiness = new ReadinessLook(() => readinessOf(engine, events, reader), metrics)
   const server = new ApiServer(
     { host: api.host, port: api.port, corsOrigins: api.cors_origins, stopGraceMs: parts.stopGraceMs },
     {
       gate,
-      health: { check: () => readiness(engine, events, reader) },
+      health: readiness,
       context: {
         ...{ engine, answers, fairness, events, scrapes, store, metrics, log, normalise },
         cursors: new Cursors(api.cursor_secret ?? api.auth.jwt?.secret ?? randomBytes(32)),
@@ -160,6 +162,8 @@ export function openApi(config: Config, parts: ApiParts): Api {
       }
       stack.defer(() => server.stop())
       await server.start()
+      stack.defer(() => readiness.stop())
+      await readiness.start()
       const { url } = server
       log.info({ url }, 'the analytics API listens')
       if (gate.open)
@@ -190,7 +194,7 @@ function gateOf({ auth }: Config['api']): Gate {
   })
 }
 
-async function readiness(engine: Engine, events: EventLog, reader: ResultsReader | undefined) {
+async function readinessOf(engine: Engine, events: EventLog, reader: ResultsReader | undefined) {
   const reasons: string[] = []
   await engine
     .ping(AbortSignal.timeout(READY_MS_MAX))

@@ -377,6 +377,13 @@ export const CATALOGUE = {
     labels: ['service'],
     look: 'the intake is paused and you ask why.',
   },
+  api_ready: {
+    type: 'gauge',
+    help: '1 while the analytics API of this process listens and its database answers; 0 also where it is off.',
+    unit: 'count',
+    labels: [],
+    look: 'dashboards of others show errors.',
+  },
   api_request_duration_seconds: {
     type: 'histogram',
     help: 'Requests to the analytics API by route, from the first byte to the last one of the reply; streams are left out.',
@@ -384,8 +391,6 @@ export const CATALOGUE = {
     labels: ['route', 'status'],
     buckets: SECONDS_SHORT,
     look: 'dashboards of others are slow.',
-    unused:
-      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
   api_answers_total: {
     type: 'counter',
@@ -393,8 +398,6 @@ export const CATALOGUE = {
     unit: 'count',
     labels: ['state'],
     look: 'the API is slow and you ask whether its cache helps.',
-    unused:
-      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
   api_stream_clients: {
     type: 'gauge',
@@ -402,8 +405,6 @@ export const CATALOGUE = {
     unit: 'count',
     labels: [],
     look: 'a listener is refused.',
-    unused:
-      'The API may be off, or a process of its own: what it serves is for the dashboard of whoever depends on it.',
   },
 } as const satisfies Record<string, MetricDefinition>
 

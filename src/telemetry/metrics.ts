@@ -29,6 +29,7 @@ const MISNAMED_DEFAULTS = [
 
 /** What the process of `millrace api` shows. A daemon's gauges in it would count it as a daemon that is not ready. */
 export const API_METRICS: ReadonlySet<MetricName> = new Set([
+  'api_ready',
   'api_request_duration_seconds',
   'api_answers_total',
   'api_stream_clients',

@@ -92,6 +92,7 @@ test('millrace api beside Kafka, Redis and ClickHouse: serves, tells what comes,
       /^millrace_api_request_duration_seconds_count\{route="\/v1\/creators",status="2xx"\} 1$/m,
     )
     assert.match(text, /^millrace_api_stream_clients 1$/m)
+    assert.match(text, /^millrace_api_ready 1$/m)
     assert.match(text, /^millrace_build_info\{version="[\d.]+"\} 1$/m)
     assert.match(text, /^process_resident_memory_bytes \d+$/m)
     assert.match(text, /^millrace_event_loop_delay_seconds\{stat="p99"\} /m)

@@ -63,15 +63,18 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
   await prometheus.until('sum(millrace_jobs_finished_total{outcome="done"}) >= 39', 120_000)
   said('39 jobs are done')
   await meanwhile(fires('Staleness'), () => scene.publish(ordinary))
-  const silent: string[] = []
-  for (const { name, dashboard } of dashboards) {
-    for (const { panel, expr } of queriesOf(dashboard, '10m')) {
-      // What an annotation marks need not have happened.
-      if (panel.startsWith('annotation')) await prometheus.query(expr)
-      else if (!(await hasData(expr))) silent.push(`${name}, ${panel}: ${expr}`)
+  const silentPanels = async () => {
+    const silent: string[] = []
+    for (const { name, dashboard } of dashboards) {
+      for (const { panel, expr } of queriesOf(dashboard, '10m')) {
+        // What an annotation marks need not have happened.
+        if (panel.startsWith('annotation')) await prometheus.query(expr)
+        else if (!(await hasData(expr))) silent.push(`${name}, ${panel}: ${expr}`)
+      }
     }
+    return silent
   }
-  assert.deepEqual(silent, [])
+  assert.deepEqual(await meanwhile(silentPanels(), () => scene.read()), [])
   assert.match(await (await fetch(`${prometheus.url}/api/v1/targets`)).text(), /"lastError":""/)
   said('every panel of Prometheus has data')
   await everyStatementAnswers(scene)
@@ -110,19 +113,22 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
   await Promise.all([scene.redis.cut(), scene.clickhouse.cut()])
   await fires('LimiterAway')
   await scene.redis.open()
-  await Promise.all([resolves('LimiterAway'), fires('SinkAway', 'service="clickhouse"')])
+  await meanwhile(
+    Promise.all([resolves('LimiterAway'), fires('SinkAway', 'service="clickhouse"'), fires('ApiErrors')]),
+    () => scene.read(),
+  )
   await scene.clickhouse.open()
-  await resolves('SinkAway')
+  await Promise.all([resolves('SinkAway'), resolves('ApiErrors')])
   await Promise.all([resolves('Stalled'), resolves('BudgetBurn'), resolves('Staleness')])
 
   await scene.stop()
-  await fires('Down')
+  await Promise.all([fires('Down'), fires('ApiDown')])
   await scene.start()
-  await Promise.all([resolves('Down'), resolves('PlatformPaused')])
+  await Promise.all([resolves('Down'), resolves('ApiDown'), resolves('PlatformPaused')])
 })
 
 /** Does the same again and again until something has come of it. */
-async function meanwhile(outcome: Promise<unknown>, act: () => Promise<void>): Promise<void> {
+async function meanwhile<T>(outcome: Promise<T>, act: () => Promise<void>): Promise<T> {
   let isOver = false
   outcome
     .finally(() => {
@@ -133,7 +139,7 @@ async function meanwhile(outcome: Promise<unknown>, act: () => Promise<void>): P
     await act()
     await Promise.race([outcome, sleep(1_000)])
   }
-  await outcome
+  return await outcome
 }
 
 async function everyStatementAnswers({ database: { url, name: database } }: Scene): Promise<void> {

@@ -38,6 +38,8 @@ export interface Scene {
   /** Of the daemon's own database. */
   readonly database: { readonly url: string; readonly name: string }
   publish(wishes: readonly Wish[]): Promise<void>
+  /** Reads through the analytics API of the daemon, once by each route. */
+  read(): Promise<void>
   start(sections?: Partial<ConfigInput>): Promise<void>
   stop(): Promise<void>
 }
@@ -122,9 +124,12 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
     images: { private_hosts: [`127.0.0.1:${port}`], threads: 1 },
     rows: { batch_age: '200ms' },
     admin: { port: 0 },
+    api: { enabled: true, port: 0 },
     log: { jobs: 'none' },
   }
   let published = 0
+  let apiUrl = ''
+  let asked = 0
   const known = new Map(
     PLAYED.map((platform) => [
       platform,
@@ -150,11 +155,28 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
       )
       await publish(kcat, broker, `${run}.jobs`, records)
     },
+    async read() {
+      const [creator] = known.get('youtube')!
+      // A page of another length each time: not all of them are kept answers.
+      const paths = [
+        'creators?limit=20',
+        `creators?limit=${1 + (asked++ % 100)}`,
+        `creators/youtube/${creator}`,
+        'dashboard',
+        'trending',
+      ]
+      for (const path of paths) {
+        const reply = await fetch(`${apiUrl}/v1/${path}`)
+        await reply.arrayBuffer()
+      }
+    },
     async start(sections = {}) {
       writeFileSync(join(folder, 'millrace.yaml'), JSON.stringify({ ...configuration, ...sections }))
       daemon = new Millrace(['run'], { cwd: folder })
       const [, address = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
       admin.lead(address)
+      const [, listens = ''] = await daemon.says(/"url":"(http:[^"]+)","msg":"the analytics API listens"/)
+      apiUrl = listens
       const ready = async () => ((await fetch(`${address}/readyz`)).ok ? true : undefined)
       await poll<true>(ready, { withinMs: 120_000, what: 'the daemon is ready' })
     },

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import type { App } from '../context.ts'
+import type { ApiReadiness } from '../readiness.ts'
 
 /** Whether the API can do its work, and if not, why. */
 export interface Health {
-  check(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }>
+  check(): Promise<ApiReadiness>
 }
 
 const reply = z.object({ ready: z.boolean(), reasons: z.array(z.string()) }).meta({ id: 'Readiness' })
