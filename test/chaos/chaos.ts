@@ -194,7 +194,10 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
     ).catch((error: unknown) => complain(fleet, error))
     await publishUpTo(progress.jobs + backlog)
     const fault = makeFault(planned.name, arena, planned.draw)
-    suffered.push(await suffer(fault, { ...options, signal, fleet, progress, startedAtMs }))
+    const feed = async () => {
+      if (published - progress.jobs < backlog / 2) await publishUpTo(progress.jobs + backlog)
+    }
+    suffered.push(await suffer(fault, { ...options, signal, fleet, progress, startedAtMs, feed }))
     // What a fault has made the daemons do again must not be taken for progress.
     const results = progress.results
     progress.repeated = Math.max(0, results - (await jobsWithResult(kcat, kafka.address, id)))
@@ -237,7 +240,7 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
 /** Does the fault, heals it, and waits until the group is at work again. */
 async function suffer(
   fault: Fault,
-  run: ChaosOptions & { fleet: Fleet; progress: Progress; startedAtMs: number },
+  run: ChaosOptions & { fleet: Fleet; progress: Progress; startedAtMs: number; feed: () => Promise<void> },
 ): Promise<Suffered> {
   const { fleet, progress, signal, say } = run
   const beganMs = performance.now()
@@ -253,7 +256,12 @@ async function suffer(
   const overMs = fault.overOnceDone ? doneMs : healedMs
   // On a slow machine the last jobs may be done while the last fault goes on: then there is nothing to come back to.
   const isOver = () => (progress.jobs >= run.jobs ? performance.now() - overMs : undefined)
-  const recoveredMs = await poll(() => progress.settled(rateBefore / 2, overMs, run.calmMs) ?? isOver(), {
+  const recovered = async () => {
+    // On a slow machine a fault lasts longer than what was published for it.
+    await run.feed()
+    return progress.settled(rateBefore / 2, overMs, run.calmMs) ?? isOver()
+  }
+  const recoveredMs = await poll(recovered, {
     withinMs: RECOVERED_WITHIN_MS,
     everyMs: 100,
     signal,
