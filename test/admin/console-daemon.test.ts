@@ -30,7 +30,6 @@ async function start(t: TestContext, store: NonNullable<ConfigInput['store']>) {
   const { port } = await simulator.start()
   t.after(() => simulator.stop())
   const folder = mkdtempSync(join(tmpdir(), 'millrace-console-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
   const { youtube, tiktok } = DEFAULT_CREDENTIALS
   const credentials = {
     instagram: undefined,
@@ -58,7 +57,10 @@ async function start(t: TestContext, store: NonNullable<ConfigInput['store']>) {
   const daemon = await startDaemon(config, {
     ...{ log: silent, input: { stream: input }, directory: folder, uvThreads: 4 },
   })
-  t.after(() => daemon.stop())
+  t.after(async () => {
+    await daemon.stop()
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+  })
   const give = (platform: 'youtube' | 'tiktok') => {
     for (const creator_id of creatorIds(platform, SEED, CREATORS, { missingShare: 0, privateShare: 0 })) {
       const job = { platform, creator_id, job_type: 'full_profile_scrape', params: { pictures_max: 1 } }

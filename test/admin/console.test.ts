@@ -7,6 +7,7 @@ import { History } from '../../src/admin/history.ts'
 import type { Status } from '../../src/admin/status.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
+import { freePorts } from '../services/ports.ts'
 import { CONTROLS, FAINT_TEXT, FOCUSED, launch, open } from './browser.ts'
 import { busy, HOSTILE, LONG, level, TEN } from './busy.ts'
 import { STATUS, sourceOf } from './source.ts'
@@ -378,7 +379,8 @@ async function loses(t: TestContext, browser: Browser) {
     t.after(() => server.stop())
     return { server, address: await server.start() }
   }
-  const { server, address } = await start(0)
+  // Not one that a neighbour gets while nobody is there.
+  const { server, address } = await start((await freePorts(1))[0]!)
   const { page } = await open(browser, address.url, { motion: true })
   const running = 'document.getAnimations().filter((one) => one.playState === "running").length'
   const moves = (still: boolean) =>

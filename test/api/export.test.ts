@@ -105,7 +105,7 @@ test('an export that fails on its way breaks off: nobody can take it for whole, 
   })
 
   await t.test('when its client stops reading, whose place is free again', async (t) => {
-    const { url } = await startApi(t, engine, { api: { auth: { keys }, export_stall: '1s', queries_max: 1 } })
+    const { url } = await startApi(t, engine, { api: { auth: { keys }, export_stall: '5s', queries_max: 1 } })
     const reply = await begun(url, 'csv', as('a'))
     assert.deepEqual(await refusal(url, 'a'), [429, 'too_many_queries'])
     await until(async () => {

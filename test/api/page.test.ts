@@ -42,6 +42,8 @@ describe('the page', () => {
     await page.locator('#list .row').nth(14).waitFor()
     await page.locator('#more').click()
     await page.locator('#list .row').nth(19).waitFor()
+    // Filled last of what another request brings.
+    await page.locator('#cover', { hasText: 'instagram' }).waitFor()
     assert.equal(await page.locator('#totals').textContent(), '20 creators')
     assert.match((await page.locator('#rising').textContent()) ?? '', /Creator 19/)
     assert.match((await page.locator('#falling').textContent()) ?? '', /Creator 0/)

@@ -63,7 +63,9 @@ export async function startApi(
   ownStore?: ObjectStore,
 ): Promise<StartedApi> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-api-'))
-  const whole = configSchema.parse({ ...config, data: folder, api: { ...config.api, port: 0 } })
+  // Longer than a busy machine holds anybody up: after it an event is gone, or a limit counted elsewhere.
+  const redis = config.redis === undefined ? undefined : { command_timeout: '30s', ...config.redis }
+  const whole = configSchema.parse({ ...config, redis, data: folder, api: { ...config.api, port: 0 } })
   const platforms = [...BUILT_IN.values()]
   const published = new Published()
   const metrics = createMetrics()

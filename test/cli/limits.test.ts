@@ -191,11 +191,8 @@ test('in a terminal each snapshot takes the place of the one before', async (t) 
 })
 
 test('says in one line that nobody answers, with exit code 3', async (t) => {
-  const silent = createServer().listen(0, '127.0.0.1')
-  await once(silent, 'listening')
-  const { port } = silent.address() as AddressInfo
-  silent.close()
-  await once(silent, 'close')
+  // Nobody listens on port 1.
+  const port = 1
   // Without --url it is the daemon of the configuration that is asked, under an address that can be called.
   const env = { MILLRACE_ADMIN__HOST: '0.0.0.0', MILLRACE_ADMIN__PORT: String(port) }
   for (const args of [[], ['--watch']]) {
@@ -240,7 +237,7 @@ test('with Redis it shows what all daemons were granted together, each level onc
   // As a daemon would, it could go on with a share; an onlooker must not take one.
   const limitsSection = { redis_away: 'share' as const, daemons_max: 2, cold_start: 'full' as const }
   const plan = planOf(configSchema.parse({ limits: limitsSection }))
-  const yaml = `redis: { url: '${address}', key_prefix: ${keyPrefix} }\nlimits: ${JSON.stringify(limitsSection)}\n`
+  const yaml = `redis: { url: '${address}', key_prefix: ${keyPrefix}, command_timeout: 30s }\nlimits: ${JSON.stringify(limitsSection)}\n`
   const cwd = folderOf(t, yaml)
 
   const redis = new Redis(address)

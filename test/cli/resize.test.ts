@@ -184,10 +184,10 @@ test('told to stop, it stops taking files and says so', async (t) => {
   const cwd = await folderWith(
     t,
     Object.fromEntries(
-      Array.from({ length: 200 }, (_, i) => [`${i}.jpg`, Buffer.concat([body, Buffer.from([i])])]),
+      Array.from({ length: 600 }, (_, i) => [`${i}.jpg`, Buffer.concat([body, Buffer.from(String(i))])]),
     ),
   )
-  const command = new Millrace(['resize', ...Array.from({ length: 200 }, (_, i) => `${i}.jpg`)], { cwd })
+  const command = new Millrace(['resize', ...Array.from({ length: 600 }, (_, i) => `${i}.jpg`)], { cwd })
   await command.says(/\.jpg: jpeg/)
   const { code, stdout, stderr } = await command.stop()
   assert.equal(code, 1, stderr)

@@ -22,11 +22,8 @@ const BLOCKED_MS = Number(process.env.MILLRACE_TEST_BLOCKED_MS ?? 10_000)
 const SLACK_MS = 8_000
 const PLATFORMS = ['instagram', 'youtube'] as const
 const RATE = 40
-/**
- * The least share of its rate that the other one keeps. Held up it does next to nothing; within a few seconds a busy machine takes
- * a tenth by itself.
- */
-const SHARE_MIN = BLOCKED_MS >= 60_000 ? 0.95 : 0.7
+/** Whether there is time to compare two rates: within a few seconds a busy machine takes a third by itself. Held up it does next to nothing. */
+const EXACT = BLOCKED_MS >= 60_000
 /** More than the other platform can do in all that time. */
 const JOBS_EACH = Math.ceil((RATE * (2.2 * BLOCKED_MS + 15_000)) / 1_000)
 /** Far fewer than come of the blocked one: without parking the topic would stand still. */
@@ -164,7 +161,10 @@ test('a platform that is blocked holds up no other on the same partitions, and i
   const passed = (await metric('permits_granted_total', 'instagram')) - blockedFrom
 
   assert.equal(passed, 0, 'permits of the blocked platform')
-  assert.ok(beside >= SHARE_MIN * freely, `${beside.toFixed(1)} a second instead of ${freely.toFixed(1)}`)
+  assert.ok(
+    beside >= (EXACT ? 0.95 * freely : 0.4 * RATE),
+    `${beside.toFixed(1)} a second instead of ${freely.toFixed(1)}`,
+  )
 
   // Both are worked off in the end, each job once.
   const doneOf = (platform: string) => metric('jobs_finished_total', platform)

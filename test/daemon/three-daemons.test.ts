@@ -35,12 +35,17 @@ const LIMITS = {
   },
   defaultEndpoint: { limit: 60, windowMs: WINDOW_MS },
 }
-/** What each must be used to, less what a busy machine takes: the exact figures are native-bench's and the virtual fleet's. */
+/**
+ * What each must be used to, and the least share of the permits that a daemon has of an even one. Exact over long windows; over
+ * those of the suite a busy machine takes what it likes, and the virtual fleet has the figures.
+ */
+const EXACT = process.env.MILLRACE_TEST_WINDOW_MS !== undefined
 const USED = new Map([
-  ['endpoint:instagram/user_profile', 0.85],
-  ['platform:youtube', 0.9],
-  ['endpoint:tiktok/user_info', 0.85],
+  ['endpoint:instagram/user_profile', EXACT ? 0.9 : 0.6],
+  ['platform:youtube', EXACT ? 0.97 : 0.6],
+  ['endpoint:tiktok/user_info', EXACT ? 0.9 : 0.6],
 ])
+const SHARE_MIN = EXACT ? 0.8 : 0.5
 
 function jobsOf(daemon: number): string {
   const creators = new Map(
@@ -66,7 +71,8 @@ function configuration(upstream: string, redis: string, keyPrefix: string): stri
     Object.fromEntries(Object.entries(windows).map(([name, one]) => [name, window(one)])),
   ])
   return JSON.stringify({
-    redis: { url: redis, key_prefix: keyPrefix },
+    // After it a daemon takes the claim of a token for had.
+    redis: { url: redis, key_prefix: keyPrefix, command_timeout: '10s' },
     limits: {
       global: LIMITS.global,
       platforms: LIMITS.platforms,
@@ -209,7 +215,8 @@ test('three daemons that share Redis use every limit and exceed none, also when 
     const used = steady.used.get(level) ?? 0
     assert.ok(used >= least, `${level} is used to ${used}`)
   }
-  for (const share of permits) assert.ok(share > (0.8 * permits.reduce((sum, one) => sum + one, 0)) / DAEMONS)
+  for (const share of permits)
+    assert.ok(share > (SHARE_MIN * permits.reduce((sum, one) => sum + one, 0)) / DAEMONS)
 
   // One dies with permits in hand and requests under way, another takes its place; the script is lost again and again.
   await fleet[0]!.daemon.kill()

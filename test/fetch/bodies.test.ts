@@ -146,7 +146,7 @@ test('tells of the arrival once, on headers, and not at all when a written reque
     if (request.url === '/fine') setTimeout(() => response.end(), 30)
     else response.destroy()
   })
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 100 })
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 2_000 })
   for (const [path, settles, told] of [
     ['/fine', 'fulfilled', ['arrived']],
     ['/broken', 'rejected', []],
@@ -173,7 +173,7 @@ test('no message holds a query, a header or a body', async (t) => {
       response.writeHead(200, { 'content-encoding': 'gzip' }).end('SECRET')
     }
   })
-  const { engine } = engineFor(t, origin, { bodyBytesMax: KB, readTimeoutMs: 100 })
+  const { engine } = engineFor(t, origin, { bodyBytesMax: KB, readTimeoutMs: 2_000 })
   for (const path of ['/broken', '/large', '/coded', '/slow']) {
     const request = get(`${origin}${path}?key=SECRET`, { headers: { authorization: 'Bearer SECRET' } })
     const error = await engine.fetch(request, permit(), { signal: never }).then(

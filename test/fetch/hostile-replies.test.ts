@@ -107,7 +107,7 @@ async function ends(
 ): Promise<{ reason?: string; message?: string; status?: number; body?: Buffer }> {
   const { port } = await serveTcp(t, (socket) => socket.once('data', () => say(socket)))
   const origin = `http://127.0.0.1:${port}`
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 200, timeoutMs: 2_000, ...options })
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 30_000, timeoutMs: 60_000, ...options })
   const [result] = await Promise.allSettled([engine.fetch(get(`${origin}/a`), permit(), { signal: never })])
   // Whatever came, its socket is free for others again, or gone.
   await until(() => engine.room(origin) > 0)
@@ -136,7 +136,7 @@ test('headers that drip end by the time for a reply, however lively they are', a
         drip(socket, piece!)
       },
       // Only the time for a reply can end it within this test's.
-      { timeoutMs: 3_600_000 },
+      { readTimeoutMs: 200, timeoutMs: 3_600_000 },
     )
     assert.match(String(reason), /timeout|bad_response|connection/, `${what}: ${message}`)
   }

@@ -65,12 +65,12 @@ test('a reply that lies unread because the loop was held up is not late', async 
   t.after(() => child.kill())
   const [{ port }] = (await once(child, 'message')) as [{ port: number }]
   const origin = `http://127.0.0.1:${port}`
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 400 })
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 2_000 })
   const sending = engine.fetch(get(`${origin}/a`), permit(), { signal: never })
   await once(child, 'message')
   child.send('answer')
   // Blocks this thread, and leaves the processor to the child.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_000)
   assert.equal((await sending).status, 200)
 })
 
@@ -79,8 +79,8 @@ test('a body that stops coming ends it', async (t) => {
     response.writeHead(200, { 'content-length': 100 })
     response.write('a beginning')
   })
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 150 })
-  await takes(150, async () => {
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 1_500 })
+  await takes(1_500, async () => {
     await assert.rejects(
       engine.fetch(get(`${origin}/a`), permit(), { signal: never }),
       timedOut(/nothing more of the body/),
@@ -143,10 +143,9 @@ test('a name that does not exist, and a port where nobody listens, are connectio
   await assert.rejects(engine.fetch(get('http://nobody.test/a'), permit(), { signal: never }), {
     reason: 'connection',
   })
-  const { port } = await serveTcp(t, () => {})
-  const closed = port === 65_535 ? port - 1 : port + 1
-  const other = engineFor(t, `http://127.0.0.1:${closed}`)
-  await assert.rejects(other.engine.fetch(get(`http://127.0.0.1:${closed}/a`), permit(), { signal: never }), {
+  const closed = 'http://127.0.0.1:1'
+  const other = engineFor(t, closed)
+  await assert.rejects(other.engine.fetch(get(`${closed}/a`), permit(), { signal: never }), {
     reason: 'connection',
   })
 })

@@ -27,7 +27,7 @@ const prefixOf = () => `fleet-${process.pid}-${runs++}`
 async function join(t: TestContext, url: string, prefix: string, name: string) {
   const orders: Order[] = []
   const fleet = new Fleet(
-    { redis: { url, keyPrefix: prefix }, beatMs: 20 },
+    { redis: { url, keyPrefix: prefix, commandTimeoutMs: 30_000 }, beatMs: 20 },
     { report: () => ({ ...REPORT, name }), onOrder: (order) => orders.push(order), log: silent },
   )
   await fleet.start()

@@ -10,6 +10,7 @@ import { RangeReader } from '../../src/kafka/range-reader.ts'
 import { ensureTopics } from '../../src/kafka/topics.ts'
 import { silent } from '../contract/source.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 
 const never = new AbortController().signal
 
@@ -29,7 +30,12 @@ async function setup(t: TestContext, options: { partitions?: number; socketFacto
       : { retries: 2, requestTimeoutMs: 2_000, socketFactory: options.socketFactory }
   const client = createKafkaClient({ brokers, clientId: 'test', ...clientOptions }, silent)
   const reader = new RangeReader(
-    { brokers, groupPrefix: topic, topics: [topic], silenceMsMax: 3_000 },
+    {
+      brokers,
+      groupPrefix: topic,
+      topics: [topic],
+      silenceMsMax: options.socketFactory === undefined ? 60_000 : 3_000,
+    },
     client,
   )
   t.after(async () => {
@@ -143,7 +149,7 @@ describe('Kafka range reader', () => {
     assert.equal((await groups()).length, 1)
     await place.reader.stop()
     await place.reader.stop()
-    assert.equal((await groups()).length, 0)
+    await until(async () => (await groups()).length === 0, 'no group')
   })
 
   it('says that the broker went away', async (t) => {

@@ -7,6 +7,8 @@ import { demand, PLAN, want } from './sample.ts'
 /** Buckets so slow that no unit comes back while a test runs. */
 export const CONTRACT_PLAN: LimitPlan = {
   ...PLAN,
+  // For so long a call may be repeated.
+  arrivalJitterMs: 10_000,
   global: { rate: 0.001, burst: 1001 },
   platforms: { instagram: { rate: 0.001, burst: 51 }, youtube: { rate: 0.001, burst: 41 } },
 }

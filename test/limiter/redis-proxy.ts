@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { freePorts } from '../services/ports.ts'
 
 /**
  * A way to Redis that a test can cut (connections end, new ones are refused), freeze (bytes go nowhere), slow down, or lead elsewhere.
@@ -43,9 +44,9 @@ export class RedisProxy {
         })
       }
     })
+    if (this.#port === 0) this.#port = (await freePorts(1))[0]!
     server.listen(this.#port, '127.0.0.1')
     await once(server, 'listening')
-    this.#port = (server.address() as net.AddressInfo).port
     this.#server = server
   }
 

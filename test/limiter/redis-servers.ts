@@ -1,14 +1,15 @@
-import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Redis } from 'ioredis'
 import { need } from '../need.ts'
+import { freePorts } from '../services/ports.ts'
 import { until } from '../until.ts'
+
+const PORT_TRIES = 5
 
 /** Whether a test may start Redis processes of its own; skips it, loudly, when not. */
 export function ownRedis(t: TestContext): boolean {
@@ -20,25 +21,32 @@ export function ownRedis(t: TestContext): boolean {
 
 /** A redis-server of a test's own, which can be killed and started again on its port with what it kept. */
 export class RedisServer {
-  readonly port: number
+  port = 0
   readonly #folder = mkdtempSync(join(tmpdir(), 'millrace-redis-'))
   readonly #settings: readonly string[]
   #process: ChildProcess | undefined
 
-  private constructor(port: number, settings: readonly string[]) {
-    this.port = port
+  private constructor(settings: readonly string[]) {
     this.#settings = settings
   }
 
   /** Nothing is kept unless `settings` say so. It ends with the test. */
   static async start(t: TestContext, settings: readonly string[] = []): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), settings)
+    const server = new RedisServer(settings)
     t.after(async () => {
       await server.kill()
       rmSync(server.#folder, { recursive: true, force: true, maxRetries: 10 })
     })
-    await server.start()
-    return server
+    for (let left = PORT_TRIES; ; left--) {
+      server.port = (await freePorts(1, settings.includes('--cluster-enabled') ? [10_000] : []))[0]!
+      try {
+        await server.start()
+        return server
+      } catch (error) {
+        // Somebody may have drawn the same port.
+        if (left === 1) throw error
+      }
+    }
   }
 
   get url(): string {
@@ -47,8 +55,20 @@ export class RedisServer {
 
   async start(): Promise<void> {
     const own = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '']
-    this.#process = spawn('redis-server', [...own, ...this.#settings], { stdio: 'ignore' })
-    await this.#ask(async (redis) => until(async () => (await redis.ping().catch(() => '')) === 'PONG'))
+    const child = spawn('redis-server', [...own, ...this.#settings], { stdio: 'ignore' })
+    this.#process = child
+    await this.#ask(async (redis) => {
+      let pong = false
+      redis.ping().then(
+        () => {
+          pong = true
+        },
+        () => {},
+      )
+      await until(() => pong || child.exitCode !== null, 'redis-server to answer')
+    })
+    if (child.exitCode !== null)
+      throw new Error(`redis-server ended with ${child.exitCode} at port ${this.port}`)
   }
 
   async kill(): Promise<void> {
@@ -92,17 +112,4 @@ export async function startCluster(t: TestContext): Promise<readonly RedisServer
     })
   }
   return nodes
-}
-
-async function freePort(): Promise<number> {
-  // A cluster's nodes talk to each other on the port above by 10,000.
-  for (;;) {
-    const server = net.createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as net.AddressInfo
-    server.close()
-    await once(server, 'close')
-    if (port < 55_000) return port
-    assert.ok(port > 0)
-  }
 }

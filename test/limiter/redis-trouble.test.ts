@@ -109,7 +109,7 @@ test('in Redis: one that takes 200 ms longer to answer', async (t) => {
   // What comes back too late for its use is dropped, and costs no more than that.
   const startedMs = performance.now()
   await limiter!.decide(demand('p', [want('tight', 0)]))
-  assert.ok(performance.now() - startedMs >= 200)
+  assert.ok(performance.now() - startedMs >= 190)
   assert.equal(limiter!.healthy, true)
   await sleep(1_500)
   assert.deepEqual(violations(BUSY, arrivals), [])
@@ -172,7 +172,7 @@ test('in Redis: a wrong password is one clear line', async (t) => {
   if (!ownRedis(t)) return
   const server = await RedisServer.start(t)
   await server.command('CONFIG', 'SET', 'requirepass', 'right')
-  const redis = { url: server.url, keyPrefix: 'p', password: 'wrong', startTimeoutMs: 1_000 }
+  const redis = { url: server.url, keyPrefix: 'p', password: 'wrong', startTimeoutMs: 3_000 }
   const limiter = new StackedLimiter({ plan: BUSY, redis, metrics: metrics(), log: SILENT })
   t.after(() => limiter.stop())
   await assert.rejects(limiter.start(), (error: unknown) => {
@@ -204,7 +204,7 @@ test('in Redis: gone for good, and a fixed share of the limits meanwhile', async
   await server.kill()
   const awayMs = performance.now()
   // Nobody uses a share before everybody else has had the time to leave it.
-  const earliestMs = awayMs + membership.graceMs + settlingMs(SHORT) - 500
+  const earliestMs = awayMs + membership.graceMs + settlingMs(SHORT) - 1_500
   await until(() => arrivals.at(-1)!.atMs > awayMs + 5_000)
   assert.ok(daemons.every(({ healthy }) => healthy))
   const first = arrivals.find(({ atMs }) => atMs > awayMs + 500)

@@ -82,9 +82,10 @@ function describeMarks(name: string, prepare: (t: TestContext) => Promise<Open |
       const ada = { platform: 'youtube', creatorId: '@ada', jobType: 'profile' }
       assert.equal(await marks.scrapedBy(ada, never), null)
       await marks.scraped(ada, job('one'), 60_000, never)
-      await marks.scraped(ada, job('two'), 300, never)
+      await marks.scraped(ada, job('two'), 60_000, never)
       assert.match((await marks.scrapedBy(ada, never)) ?? '', /^youtube:two:/)
       assert.equal(await marks.scrapedBy({ ...ada, jobType: 'media' }, never), null)
+      await marks.scraped(ada, job('three'), 300, never)
       await until(async () => (await marks.scrapedBy(ada, never)) === null)
     })
   })

@@ -37,7 +37,7 @@ function deskOf(
   t: { after(fn: () => Promise<void>): void },
   limiter: Limiter,
   room = () => 1000,
-  useWithinMs = 500,
+  useWithinMs = 60_000,
 ) {
   const metrics = createMetrics()
   const desk = new PermitDesk(limiter, metrics, log, { useWithinMs, room, gapMs: 1 })
@@ -129,17 +129,19 @@ test('drops grants that come too late to be used, and acknowledges them', async 
   let calls = 0
   limiter.answer = (demand) => {
     if (calls++ === 0) {
-      const until = performance.now() + 12
+      const until = performance.now() + 510
       while (performance.now() < until); // The reply takes longer than a grant may live.
     }
     return demand.wants.map(({ endpoint, count }) =>
       grantOf(endpoint, { granted: count, grant: `late${calls}` }),
     )
   }
-  const { desk, metrics } = deskOf(t, limiter, () => 10, 10)
+  const { desk, metrics } = deskOf(t, limiter, () => 10, 500)
   const permit = await desk.acquire(requestOf())
-  assert.equal(permit.grant, 'late2')
-  assert.equal((await metrics.permits_dropped_total.get()).values[0]?.value, 1)
+  // On a busy machine the next one may come too late as well.
+  const used = Number(/^late(\d+)$/.exec(permit.grant)?.[1])
+  assert.ok(used >= 2, permit.grant)
+  assert.equal((await metrics.permits_dropped_total.get()).values[0]?.value, used - 1)
   assert.deepEqual(limiter.demands[1]?.acks, [ack('late1', 1)])
 })
 

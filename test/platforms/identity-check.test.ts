@@ -124,10 +124,11 @@ test('the daemon orders once, polls, gets over trouble, delivers the verdict, an
     ['check', 'done', 'verified'],
     ['deliver', 'done', undefined],
   ])
-  assert.deepEqual(ended('AB-1235'), [
-    ['check', 'done', null],
-    ['verdict', 'done', 'verified'],
-  ])
+  // On a busy machine the register may be asked for the verdict once more.
+  const asked = ended('AB-1235')
+  assert.deepEqual(asked[0], ['check', 'done', null])
+  assert.deepEqual(asked.at(-1), ['verdict', 'done', 'verified'])
+  for (const again of asked.slice(1, -1)) assert.deepEqual(again, ['verdict', 'done', null])
   assert.deepEqual(ended('AB-1236'), [['check', 'dead', 'invalid_params']])
   assert.deepEqual(ended('1237'), [['check', 'dead', 'invalid_params']])
   assert.equal(orders.size, 2)

@@ -62,7 +62,7 @@ export async function startClickhouse(options: ClickhouseOptions = {}): Promise<
         name: 'ClickHouse',
         address,
         ready: async () => (await get(`${address}/ping`)) === 'Ok.\n',
-        version: async () => (await get(`${address}/?query=SELECT+version()`)).trim(),
+        version: async () => (await get(`${address}/?query=SELECT+version()`, 60_000)).trim(),
         readyWithinMs: 60_000,
         stopWithinMs: 8_000,
       }
@@ -70,7 +70,7 @@ export async function startClickhouse(options: ClickhouseOptions = {}): Promise<
   })
 }
 
-async function get(url: string): Promise<string> {
-  const reply = await fetch(url, { signal: AbortSignal.timeout(2_000) })
+async function get(url: string, withinMs = 2_000): Promise<string> {
+  const reply = await fetch(url, { signal: AbortSignal.timeout(withinMs) })
   return reply.text()
 }

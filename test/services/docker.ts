@@ -4,7 +4,7 @@ import { removeContainerWithUs } from './reaper.ts'
 import type { Plan } from './running.ts'
 
 /** Long enough for a busy engine, short enough for a `docker` whose engine is not there. */
-const ANSWER_WITHIN_MS = 3_000
+const ANSWER_WITHIN_MS = 10_000
 const PULL_WITHIN_MS = 5 * 60_000
 
 let answers: Promise<boolean> | undefined

@@ -1,17 +1,31 @@
 import { createServer, type Server } from 'node:net'
 
 /**
- * Ports of 127.0.0.1 that were free a moment ago. All are bound at once before any is closed, so they differ. Another
- * process may take one before it is used: who starts a server with it tries again with others when that happens.
+ * Below what systems give to whoever asks for any port (from 32,768 on by default on Linux, 49,152 on macOS): no neighbour that
+ * listens on port 0, or connects, comes to sit on one while a server that had it is down. With 10,000 added they are still below.
  */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listen))
-  const ports = servers.map((server) => {
-    const address = server.address()
-    if (address === null || typeof address === 'string') throw new Error('expected a TCP address')
-    return address.port
-  })
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+const [LOWEST, HIGHEST] = [10_000, 19_999]
+const TRIES_MAX = 1_000
+
+/**
+ * Ports of 127.0.0.1 that were free a moment ago, also with each of `above` added: a Redis Cluster's nodes talk to each other
+ * on the port above by 10,000. All are bound at once before any is closed, so they differ. Another process may draw the same one
+ * before it is used: who starts a server with it tries again with others when that happens.
+ */
+export async function freePorts(count: number, above: readonly number[] = []): Promise<number[]> {
+  const held: Server[] = []
+  const ports: number[] = []
+  try {
+    for (let tries = 0; ports.length < count; tries++) {
+      if (tries === TRIES_MAX) throw new Error(`no ${count} free ports from ${LOWEST} to ${HIGHEST}`)
+      const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1))
+      const servers = await Promise.all([port, ...above.map((more) => port + more)].map(listen))
+      held.push(...servers.filter((server) => server !== undefined))
+      if (servers.every((server) => server !== undefined)) ports.push(port)
+    }
+  } finally {
+    await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
+  }
   return ports
 }
 
@@ -20,10 +34,13 @@ export function saysPortTaken(output: string): boolean {
   return /address already in use|could not create server tcp listening socket|failed to bind/i.test(output)
 }
 
-function listen(): Promise<Server> {
+/** Undefined when it is taken. */
+function listen(port: number): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen({ host: '127.0.0.1', port: 0 }, () => resolve(server))
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
+    )
+    server.listen({ host: '127.0.0.1', port }, () => resolve(server))
   })
 }

@@ -9,6 +9,7 @@ import { MillraceError, ServiceAwayError } from '../../src/job/errors.ts'
 import { S3Store, type S3StoreOptions } from '../../src/store/s3.ts'
 import { storeContract } from '../contract/store.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 
 const META = { contentType: 'image/jpeg', cacheControl: 'no-store', metadata: {} }
 
@@ -173,6 +174,7 @@ test('no more requests are in flight than allowed, and a waiting one can be abor
   const waiting = store.put('k/waiting', Buffer.from('x'), META, control.signal)
   control.abort(new Error('not any more'))
   await assert.rejects(waiting, /not any more/)
+  await until(() => inFlight === 3)
   let answered = 0
   const pump = setInterval(() => {
     for (const answer of answers.splice(0)) {

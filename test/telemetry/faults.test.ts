@@ -8,6 +8,7 @@ import { PLAYED } from '../../src/simulator/options.ts'
 import { REFRESHED_VIEWS } from '../../src/timeseries/queries.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
+import { until } from '../until.ts'
 import { hasty } from './hasty.ts'
 import { queriesOf, statementsOf } from './panels.ts'
 import { watch } from './prometheus.ts'
@@ -75,7 +76,9 @@ test('a real Prometheus watches a real run: every panel has data, and faults fir
     return silent
   }
   assert.deepEqual(await meanwhile(silentPanels(), () => scene.read()), [])
-  assert.match(await (await fetch(`${prometheus.url}/api/v1/targets`)).text(), /"lastError":""/)
+  const wellScraped = async () =>
+    (await (await fetch(`${prometheus.url}/api/v1/targets`)).text()).includes('"lastError":""')
+  await until(wellScraped, 'a scrape without an error')
   said('every panel of Prometheus has data')
   await everyStatementAnswers(scene)
   said('every panel of ClickHouse has data')

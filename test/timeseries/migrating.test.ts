@@ -15,11 +15,11 @@ const MIGRATIONS = await readMigrations()
 /** Has `points` and `points_daily`; what comes later is filled from them, or by views of them. */
 const OLD = 4
 const PROCESSES = 10
-/** Which of them are killed, and after how many statements of theirs. */
+/** Which of them die, and after how many statements of theirs; there are 33 in all. */
 const KILLED = new Map([
   [1, 2],
-  [4, 9],
-  [7, 17],
+  [4, 5],
+  [7, 9],
 ])
 const DAYS = 5
 const PROGRAM = fileURLToPath(new URL('migrating-process.ts', import.meta.url))
@@ -121,8 +121,10 @@ describe('a migration with rows in the database', () => {
     await Promise.all(Array.from({ length: 50 }, write))
     const before = creators
 
-    const processes = Array.from({ length: PROCESSES }, () =>
-      spawn(process.execPath, [PROGRAM, url, engine.database], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    const processes = Array.from({ length: PROCESSES }, (_, index) =>
+      spawn(process.execPath, [PROGRAM, url, engine.database, String(KILLED.get(index) ?? 'Infinity')], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      }),
     )
     t.after(() => processes.map((one) => one.kill('SIGKILL')))
     const ends = processes.map((one) => once(one, 'exit'))
@@ -131,22 +133,18 @@ describe('a migration with rows in the database', () => {
     const writers = Array.from({ length: 4 }, async () => {
       while (writing) await write()
     })
-    for (const [index, one] of processes.entries()) {
-      let statements = 0
-      one.stdout.on('data', (said: Buffer) => {
-        statements += said.length
-        if (statements >= (KILLED.get(index) ?? Number.POSITIVE_INFINITY)) one.kill('SIGKILL')
-      })
+    for (const one of processes) {
+      one.stdout.resume()
       one.stdin.end('go\n')
     }
     const codes = (await Promise.all(ends)).map(([code, signal]) => code ?? signal)
     writing = false
     await Promise.all(writers)
     const during = creators - before
-    assert.deepEqual(
-      codes,
-      processes.map((_, index) => (KILLED.has(index) ? 'SIGKILL' : 0)),
-    )
+    // One that was held up may have found less to do than it had to live for.
+    const killed = codes.filter((_, index) => KILLED.has(index))
+    assert.ok(killed.includes('SIGKILL') && killed.every((code) => code === 'SIGKILL' || code === 0))
+    assert.ok(codes.every((code, index) => KILLED.has(index) || code === 0))
     assert.ok(during > 0, 'rows came in meanwhile')
     assert.deepEqual(await migrate(engine), [])
     assert.equal(await count(engine, 'migrations FINAL'), MIGRATIONS.length)

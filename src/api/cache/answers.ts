@@ -66,7 +66,11 @@ export class Answers {
     let answer = memory.get(key)
     if (answer === undefined || this.#judge(key, answer) === 'old') {
       const other = this.#flights.has(key.id) ? undefined : await shared?.get(key)
-      if (other !== undefined && this.#judge(key, other) !== 'old') {
+      // Somebody may have made it meanwhile.
+      const newer = memory.get(key)
+      if (newer !== undefined && this.#judge(key, newer) !== 'old') {
+        answer = newer
+      } else if (other !== undefined && this.#judge(key, other) !== 'old') {
         answer = other
         memory.put(key, other)
       }
