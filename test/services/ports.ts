@@ -5,7 +5,10 @@ import { createServer, type Server } from 'node:net'
  * listens on port 0, or connects, comes to sit on one while a server that had it is down. With 10,000 added they are still below.
  */
 const [LOWEST, HIGHEST] = [10_000, 19_999]
+/** Each process draws from a hundred of its own, so that none takes one whose server is down for the moment. */
+const OWN = 100
 const TRIES_MAX = 1_000
+const given = new Set<number>()
 
 /**
  * Ports of 127.0.0.1 that were free a moment ago, also with each of `above` added: a Redis Cluster's nodes talk to each other
@@ -18,15 +21,22 @@ export async function freePorts(count: number, above: readonly number[] = []): P
   try {
     for (let tries = 0; ports.length < count; tries++) {
       if (tries === TRIES_MAX) throw new Error(`no ${count} free ports from ${LOWEST} to ${HIGHEST}`)
-      const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1))
+      const port = tries < TRIES_MAX / 2 ? drawn(process.pid * OWN, OWN) : drawn(0, HIGHEST - LOWEST + 1)
+      if (given.has(port)) continue
       const servers = await Promise.all([port, ...above.map((more) => port + more)].map(listen))
       held.push(...servers.filter((server) => server !== undefined))
-      if (servers.every((server) => server !== undefined)) ports.push(port)
+      if (servers.some((server) => server === undefined)) continue
+      ports.push(port)
+      given.add(port)
     }
   } finally {
     await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
   }
   return ports
+}
+
+function drawn(from: number, among: number): number {
+  return LOWEST + ((from + Math.floor(Math.random() * among)) % (HIGHEST - LOWEST + 1))
 }
 
 /** What servers say when their port is taken: Redis, Java, Go, ClickHouse. */
