@@ -105,7 +105,11 @@ test('an export that fails on its way breaks off: nobody can take it for whole, 
   })
 
   await t.test('when its client stops reading, whose place is free again', async (t) => {
-    const { url } = await startApi(t, engine, { api: { auth: { keys }, export_stall: '5s', queries_max: 1 } })
+    // It is asked again and again until the place is free.
+    const rate = { requests: 100_000 }
+    const { url } = await startApi(t, engine, {
+      api: { auth: { keys }, export_stall: '5s', queries_max: 1, rate },
+    })
     const reply = await begun(url, 'csv', as('a'))
     assert.deepEqual(await refusal(url, 'a'), [429, 'too_many_queries'])
     await until(async () => {
