@@ -45,6 +45,8 @@ export class Fleet {
   readonly #ordersKey: string
   /** Time of the last order that was carried out, by platform. */
   readonly #done = new Map<string, number>()
+  /** How many orders were given here. */
+  #given = 0
   #members: readonly Member[] = []
   #heard = false
   #beating: Promise<void> | undefined
@@ -84,6 +86,7 @@ export class Fleet {
   /** Tells all daemons, this one at once. Rejects with ServiceAwayError: then nobody has been told. */
   async order(order: Order): Promise<void> {
     const { platform, ...rest } = order
+    this.#given += 1
     await this.#link.run(() => this.#client.hset(this.#ordersKey, platform, JSON.stringify(rest)))
     this.#carryOut(order)
   }
@@ -103,6 +106,7 @@ export class Fleet {
   async #exchange(): Promise<void> {
     const client = this.#client
     const nowMs = Date.now()
+    const given = this.#given
     const mine = JSON.stringify({ ...this.#ports.report(), seenMs: nowMs })
     const [, told, orders] = await this.#link.run(() =>
       Promise.all([
@@ -122,11 +126,14 @@ export class Fleet {
       (a, b) => a.name.localeCompare(b.name) || (a.startedAt < b.startedAt ? -1 : 1),
     )
     this.#members = sorted.slice(0, MEMBERS_MAX)
-    for (const [platform, text] of Object.entries(orders)) {
-      const order = orderOf(platform, text)
-      if (order !== undefined) this.#carryOut(order)
+    // What was read before an order of ours was written would undo it until the next beat. By time it cannot be told: clocks differ.
+    if (given === this.#given) {
+      for (const [platform, text] of Object.entries(orders)) {
+        const order = orderOf(platform, text)
+        if (order !== undefined) this.#carryOut(order)
+      }
+      this.#heard = true
     }
-    this.#heard = true
     if (silent.length > 0) await this.#link.run(() => client.hdel(this.#daemonsKey, ...silent))
   }
 

@@ -24,10 +24,10 @@ const REPORT: Report = {
 let runs = 0
 const prefixOf = () => `fleet-${process.pid}-${runs++}`
 
-async function join(t: TestContext, url: string, prefix: string, name: string) {
+async function join(t: TestContext, url: string, prefix: string, name: string, beatMs = 20) {
   const orders: Order[] = []
   const fleet = new Fleet(
-    { redis: { url, keyPrefix: prefix, commandTimeoutMs: 30_000 }, beatMs: 20 },
+    { redis: { url, keyPrefix: prefix, commandTimeoutMs: 30_000 }, beatMs },
     { report: () => ({ ...REPORT, name }), onOrder: (order) => orders.push(order), log: silent },
   )
   await fleet.start()
@@ -74,6 +74,25 @@ test('an order reaches every daemon once, and a pause one that starts later', as
     [a.orders, b.orders, c.orders, d.orders],
     [[pause, resume], [pause, resume], [pause, resume], []],
   )
+})
+
+test('who gives orders hears none again that went before them', async (t) => {
+  const url = need(t, 'redis')
+  if (url === null) return
+  const { fleet, orders } = await join(t, url, prefixOf(), 'a', 1)
+  const given = Array.from({ length: 100 }, (_, index) => ({
+    ...{ platform: 'tiktok', paused: index % 2 === 0, because: 'by hand' },
+    atMs: index + 1,
+  }))
+  for (const order of given) {
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    const told = fleet.order(order)
+    // The answer to a beat that was asked before lies there together with this one's.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    await told
+  }
+  await fleet.stop()
+  assert.deepEqual(orders, given)
 })
 
 test('who is silent for long is forgotten, and what is no daemon of ours is not shown', async (t) => {
