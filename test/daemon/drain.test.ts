@@ -59,7 +59,7 @@ test('a daemon that is told to stop under full load drains within its deadline, 
     JSON.stringify({
       data: join(folder, 'data'),
       drain_deadline: `${DEADLINE_S}s`,
-      kafka: { ...realKafka(run, broker), partitions: 4 },
+      kafka: { ...realKafka(run, broker), partitions: 4, session_timeout: '30s' },
       redis: { url: redis, key_prefix: run },
       limits: {
         global: limits.global,

@@ -81,7 +81,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
     join(folder, 'millrace.yaml'),
     JSON.stringify({
       data: join(folder, 'data'),
-      kafka: { ...realKafka(run, broker), partitions: 3 },
+      kafka: { ...realKafka(run, broker), partitions: 3, session_timeout: '30s' },
       redis: { url: redis, key_prefix: run },
       clickhouse: { url: clickhouse, database: run },
       admin: { port: 0 },
@@ -95,6 +95,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
   const sizeOf = async (name: string) =>
     (await admin.fetchTopicOffsets(`${run}.${name}`)).reduce((sum, { high }) => sum + Number(high), 0)
   const seen: { rssMb: number; p99Ms: number; dead: number }[] = []
+  let rebalances = 0
   await poll(
     async () => {
       const metrics = await (await fetch(`${adminUrl}/metrics`)).text()
@@ -104,13 +105,17 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
         p99Ms: read('millrace_event_loop_delay_seconds\\{stat="p99"\\}') * 1_000,
         dead: await sizeOf('dead'),
       })
-      return (await sizeOf('results')) >= published.size ? true : undefined
+      rebalances = read('millrace_kafka_rebalances_total')
+      const ended = Math.min(await sizeOf('dead'), await sizeOf('results'))
+      return ended >= published.size ? true : undefined
     },
-    { withinMs: 450_000, everyMs: 250, what: 'a result for every record' },
+    { withinMs: 400_000, everyMs: 250, what: 'a dead letter and a result for every record' },
   )
   const tookS = (performance.now() - startedAtMs) / 1_000
-  assert.equal(await sizeOf('dead'), published.size)
-  assert.equal(await sizeOf('results'), published.size)
+  // A machine so busy that the broker takes the daemon for dead has some records done again.
+  const once = rebalances <= 1
+  if (once)
+    assert.deepEqual([await sizeOf('dead'), await sizeOf('results')], [published.size, published.size])
 
   // Byte for byte; what is too large for the dead letters is cut, and says so.
   await reader.connect()
@@ -118,17 +123,22 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
   const reasons = new Map<string, number>()
   let cut = 0
   const wrong: string[] = []
+  const missing = new Set(published.keys())
   const all = Promise.withResolvers<void>()
   await reader.run({
     autoCommit: false,
     eachMessage: async ({ message }) => {
       const key = String(message.key)
       const reason = String(message.headers?.['millrace-reason'])
+      if (
+        message.headers?.['millrace-cut-bytes'] === undefined &&
+        published.get(key) !== digest(message.value)
+      )
+        wrong.push(`${key}: ${reason}`)
+      if (!missing.delete(key)) return
       reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
       if (message.headers?.['millrace-cut-bytes'] !== undefined) cut++
-      else if (published.get(key) !== digest(message.value)) wrong.push(`${key}: ${reason}`)
-      published.delete(key)
-      if (published.size === 0) all.resolve()
+      if (missing.size === 0) all.resolve()
     },
   })
   await all.promise
@@ -151,7 +161,7 @@ test('every hostile record is a dead letter, byte for byte, in flat memory and w
   assert.ok(second < 1.5 * first, `${first} MB, then ${second} MB`)
   assert.equal((await daemon.stop()).code, 0)
   t.diagnostic(
-    `${RECORDS} records of ${HOSTILE_KINDS} kinds, ${HUGE} of 10 MB, ${BOMBS} bombs in ${tookS.toFixed(1)} s; ` +
+    `${RECORDS} records of ${HOSTILE_KINDS} kinds, ${HUGE} of 10 MB, ${BOMBS} bombs in ${tookS.toFixed(1)} s${once ? '' : `, ${rebalances} rebalances`}; ` +
       `memory up to ${first.toFixed(0)} MB in the first half, ${second.toFixed(0)} MB in the second; loop p99 ${most('p99Ms', 0, 1).toFixed(0)} ms, at the end ${most('p99Ms', 0.9, 1).toFixed(0)} ms; ` +
       [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', '),
   )

@@ -17,7 +17,7 @@ import { Millrace } from './process.ts'
 import { realKafka } from './real-configuration.ts'
 
 /** How long the one platform is blocked, and how long the other's rate is measured before. */
-const BLOCKED_MS = Number(process.env.MILLRACE_TEST_BLOCKED_MS ?? 10_000)
+const BLOCKED_MS = Number(process.env.MILLRACE_TEST_BLOCKED_MS ?? 5_000)
 /** So much longer it is blocked than is looked on: on a busy machine looking takes its time. */
 const SLACK_MS = 8_000
 const PLATFORMS = ['instagram', 'youtube'] as const
@@ -67,7 +67,7 @@ test('a platform that is blocked holds up no other on the same partitions, and i
     join(folder, 'millrace.yaml'),
     JSON.stringify({
       data: join(folder, 'data'),
-      kafka: { ...realKafka(run, broker), partitions: 3 },
+      kafka: { ...realKafka(run, broker), partitions: 3, session_timeout: '30s' },
       redis: { url: redis, key_prefix: run },
       limits: {
         global: limits.global,
