@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import { MillraceError } from '../job/errors.ts'
+import { longIntegerOf } from '../lib/long-integer.ts'
 import { openEngine } from '../parts/timeseries.ts'
 import { selectLines } from '../timeseries/engine.ts'
 import { EXIT } from './exit.ts'
@@ -39,8 +40,8 @@ export async function query(
 
 /** A 64-bit integer that a double would round stays what it was. */
 function exactly(_key: string, value: unknown, context?: { source?: string }): unknown {
-  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
-  return context?.source !== undefined && /^-?\d+$/.test(context.source) ? BigInt(context.source) : value
+  const digits = longIntegerOf(value, context)
+  return digits === undefined ? value : BigInt(digits)
 }
 
 function isNumber(value: unknown): boolean {

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { AttemptError } from '../job/errors.ts'
+import { longIntegerOf } from '../lib/long-integer.ts'
 
 export interface ReadJsonOptions {
   /** Objects and lists inside each other. Default 64: deeper is no API's reply, and recursive code would run out of stack. */
@@ -73,8 +74,7 @@ const LONG_INTEGER = /[:[,]\s*-?\d{16,}/
 
 /** An integer that a double cannot hold stays the text that it was: ids of 19 digits (TikTok's) would end in wrong ones. */
 function keepLongIntegers(_key: string, value: unknown, context?: { source?: string }): unknown {
-  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
-  return context?.source !== undefined && /^-?\d+$/.test(context.source) ? context.source : value
+  return longIntegerOf(value, context) ?? value
 }
 
 interface Shape {

@@ -49,9 +49,9 @@ interface SelectOptions extends QueryOptions {
 }
 
 /**
- * Runs a SELECT and returns its rows as objects; integers beyond 2^53 are rounded, `selectLines` keeps them. `params` are bound by the engine (`{name:Type}`), never pasted; pass
- * moments as `sqlTime` strings. The statement must not have SETTINGS of its own: `settings` are appended to its text,
- * because `clickhouse_settings` would outlive the query on chDB.
+ * Runs a SELECT and returns its rows as objects; integers beyond 2^53 are rounded, `selectLines` keeps them. `params` are bound
+ * by the engine (`{name:Type}`), never pasted; pass moments as `sqlTime` strings. The statement must not have SETTINGS of its own:
+ * `settings` are appended to its text, because `clickhouse_settings` would outlive the query on chDB.
  */
 export function select<Row>(
   engine: Engine,
