@@ -165,6 +165,8 @@ export class RedisLink {
   async #connect(): Promise<void> {
     const { client } = this
     const { promise, resolve, reject } = Promise.withResolvers<void>()
+    // What an earlier start heard is not why this one fails.
+    this.#lastError = undefined
     const timer = setTimeout(() => reject(this.#lastError), this.#startTimeoutMs)
     client.once('ready', resolve)
     // Rejects as soon as the first try fails, while ioredis goes on trying: that is what the timer is for.
