@@ -110,6 +110,8 @@ export interface SimulatorOptions {
 }
 
 export const CREATORS_MAX = 1_000_000
+/** The machine's own clock of arrivals. */
+export const MONOTONIC = () => performance.now()
 
 /** Fills in what was left out. Throws a RangeError that names the option that is out of its range. */
 export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOptions {
@@ -135,7 +137,7 @@ export function completeOptions(options: Partial<SimulatorOptions>): SimulatorOp
     accounts: 1,
     tokenLifeS: 7200,
     rateHeaders: false,
-    clock: () => performance.now(),
+    clock: MONOTONIC,
     wallClock,
     ...options,
   }

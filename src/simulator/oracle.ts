@@ -35,6 +35,8 @@ export interface OracleReport {
   readonly quotaRefusals: number
   readonly pictures: number
   readonly picturesNotModified: number
+  /** The longest, ms, that an arrival may have waited unseen while the simulator stood still; 0 where it never did. */
+  readonly unseenMsMax: number
   /** Calls being answered right now, and the most at once. */
   readonly inFlight: number
   readonly inFlightMax: number
@@ -69,10 +71,40 @@ class Watched {
   peak = 0
   firstMs = Number.NaN
   lastMs = Number.NaN
+  /** What was admitted last counts from here. */
+  #placedMs = Number.NEGATIVE_INFINITY
 
   constructor(name: string, level: Level) {
     this.name = name
     this.level = level
+  }
+
+  /**
+   * How long an arrival of `nowMs` has to wait, ms, that may have come as early as `sinceMs`: 0 when there is any moment between
+   * at which it would have been admitted.
+   */
+  waitMs(nowMs: number, sinceMs: number): number {
+    const fromMs = this.#from(nowMs, sinceMs)
+    return Math.max(0, fromMs + this.level.waitMs(fromMs) - nowMs)
+  }
+
+  /** Takes it, at the earliest such moment: whoever comes later then has the most room. */
+  admit(nowMs: number, sinceMs: number): void {
+    const fromMs = this.#from(nowMs, sinceMs)
+    this.#placedMs = Math.min(nowMs, fromMs + this.level.waitMs(fromMs))
+    this.level.see(this.#placedMs)
+    this.level.admit(this.#placedMs)
+    this.admitted += 1
+    // Looking through a window's log costs its length: its maximum says the same (see report).
+    if (this.level instanceof Bucket) this.peak = Math.max(this.peak, this.level.used(this.#placedMs))
+  }
+
+  refuse(nowMs: number, sinceMs: number): void {
+    this.level.see(this.#from(nowMs, sinceMs))
+  }
+
+  #from(nowMs: number, sinceMs: number): number {
+    return Math.min(nowMs, Math.max(sinceMs, this.#placedMs))
   }
 
   forget(): void {
@@ -114,6 +146,7 @@ export class Oracle {
   #violations = 0
   #firstMs = Number.NaN
   #lastMs = Number.NaN
+  #unseenMsMax = 0
   quotaRefusals = 0
   pictures = 0
   picturesNotModified = 0
@@ -133,8 +166,19 @@ export class Oracle {
       this.#chain(platform as Played, undefined, undefined)
   }
 
-  /** `account`: the caller's, undefined where nobody knows it. */
-  arrive(platform: Played, endpoint: string | undefined, nowMs: number, account?: number): Verdict {
+  /**
+   * `account`: the caller's, undefined where nobody knows it. `waitedMs`: it may have come so much earlier, because nobody looked
+   * (`Standstill`); then it is a violation only when it would have been one at every moment since.
+   */
+  arrive(
+    platform: Played,
+    endpoint: string | undefined,
+    nowMs: number,
+    account?: number,
+    waitedMs = 0,
+  ): Verdict {
+    const sinceMs = nowMs - waitedMs
+    this.#unseenMsMax = Math.max(this.#unseenMsMax, waitedMs)
     const chain = this.#chain(platform, endpoint, account)
     if (account !== undefined) increment(this.#byAccount, `${platform}/${account}`)
     this.#arrivals += 1
@@ -149,8 +193,7 @@ export class Oracle {
       watched.arrivals += 1
       if (Number.isNaN(watched.firstMs)) watched.firstMs = nowMs
       watched.lastMs = nowMs
-      watched.level.see(nowMs)
-      const wait = watched.level.waitMs(nowMs)
+      const wait = watched.waitMs(nowMs, sinceMs)
       if (wait === 0) continue
       watched.violations += 1
       if (wait > waitMs) {
@@ -159,16 +202,12 @@ export class Oracle {
       }
     }
     if (worst !== null) {
+      for (const watched of chain) watched.refuse(nowMs, sinceMs)
       this.#violations += 1
       return { admitted: false, waitMs, level: worst }
     }
     this.#admitted += 1
-    for (const watched of chain) {
-      watched.level.admit(nowMs)
-      watched.admitted += 1
-      // Looking through a window's log costs its length: its maximum says the same (see report).
-      if (watched.level instanceof Bucket) watched.peak = Math.max(watched.peak, watched.level.used(nowMs))
-    }
+    for (const watched of chain) watched.admit(nowMs, sinceMs)
     this.#hours[platform].add(nowMs)
     return ADMITTED
   }
@@ -240,6 +279,7 @@ export class Oracle {
     this.#violations = 0
     this.#firstMs = Number.NaN
     this.#lastMs = Number.NaN
+    this.#unseenMsMax = 0
     this.quotaRefusals = 0
     this.pictures = 0
     this.picturesNotModified = 0
@@ -255,6 +295,7 @@ export class Oracle {
       quotaRefusals: this.quotaRefusals,
       pictures: this.pictures,
       picturesNotModified: this.picturesNotModified,
+      unseenMsMax: Math.round(this.#unseenMsMax),
       inFlight: this.#inFlight,
       inFlightMax: this.#inFlightMax,
       firstArrivalMs: unix(this.#firstMs),

@@ -6,11 +6,12 @@ import { Population } from './creators.ts'
 import { type BrokenReply, type Fault, Faults } from './faults.ts'
 import { Growth } from './growth.ts'
 import { playInstagram } from './instagram.ts'
-import { completeOptions, PLAYED, type Played, type SimulatorOptions } from './options.ts'
+import { completeOptions, MONOTONIC, PLAYED, type Played, type SimulatorOptions } from './options.ts'
 import { Oracle, type OracleReport, type Verdict } from './oracle.ts'
 import { Pictures } from './pictures.ts'
 import type { PlayedReply, Player } from './play.ts'
 import { Quotas } from './quotas.ts'
+import { Standstill } from './standstill.ts'
 import { playTiktok } from './tiktok.ts'
 import { playYoutube } from './youtube.ts'
 
@@ -49,6 +50,7 @@ interface Answering {
 class PlayedPlatforms implements Simulator {
   readonly #options: SimulatorOptions
   readonly #oracle: Oracle
+  readonly #standstill = new Standstill()
   readonly #faults: Faults
   readonly #quotas: Quotas
   readonly #pictures: Pictures
@@ -90,6 +92,8 @@ class PlayedPlatforms implements Simulator {
         server.once('error', reject)
         server.listen({ host: this.#options.host, port: this.#options.port, backlog: BACKLOG }, resolve)
       })
+      // On a clock of somebody's own nobody knows how long a standstill was.
+      if (this.#options.clock === MONOTONIC) this.#standstill.start()
     }
     return { port: (this.#server.address() as AddressInfo).port }
   }
@@ -98,6 +102,7 @@ class PlayedPlatforms implements Simulator {
     const server = this.#server
     if (server === undefined) return
     this.#server = undefined
+    this.#standstill.stop()
     await new Promise<void>((resolve) => {
       server.close(() => resolve())
       server.closeAllConnections()
@@ -146,7 +151,7 @@ class PlayedPlatforms implements Simulator {
     const endpoint = player.endpointOf(path, query)
     const { method = 'GET', headers } = request
     const account = player.accountOf({ query, headers, nowMs: this.#options.wallClock() })
-    const verdict = this.#oracle.arrive(platform, endpoint, arrivedMs, account)
+    const verdict = this.#oracle.arrive(platform, endpoint, arrivedMs, account, this.#standstill.waitedMs())
 
     const answer = (body: string) => {
       const nowMs = this.#options.wallClock()

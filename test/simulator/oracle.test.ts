@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { Oracle } from '../../src/simulator/oracle.ts'
 
 const LIMITS = {
@@ -75,4 +76,42 @@ test('without limits everything is admitted', () => {
   const oracle = new Oracle({ platforms: {}, endpoints: {} }, 0)
   for (let call = 0; call < 1000; call += 1) assert.ok(oracle.arrive('instagram', 'user_media', 0).admitted)
   assert.deepEqual(oracle.report().levels, [])
+})
+
+test('what came while nobody looked is a violation only when it was one at every moment since', () => {
+  const oracle = new Oracle(LIMITS, 0)
+  // Two seconds of what the bucket allows, handed over at once: 4 of its burst, 10 that it regained.
+  const late = () => oracle.arrive('youtube', undefined, 2000, undefined, 2000)
+  for (let call = 0; call < 14; call += 1) assert.ok(late().admitted, `the ${call}th`)
+  const refused = late()
+  assert.deepEqual([refused.admitted, refused.level], [false, 'platform:youtube'])
+  assert.equal(oracle.report().unseenMsMax, 2000)
+  oracle.reset()
+  assert.equal(oracle.report().unseenMsMax, 0)
+})
+
+test('who keeps the limits has no violation, however late each arrival is seen', () => {
+  const endpoints = ['channel', 'videos', 'search']
+  const gap = fc.double({ min: 0, max: 600, noNaN: true })
+  const arrival = fc.record({ gapMs: gap, endpoint: fc.constantFrom(...endpoints), seenAfter: fc.boolean() })
+  fc.assert(
+    fc.property(fc.array(arrival, { maxLength: 60 }), (arrivals) => {
+      const exact = new Oracle(LIMITS, 0)
+      const late = new Oracle(LIMITS, 0)
+      let nowMs = 0
+      let waiting: { atMs: number; endpoint: string }[] = []
+      for (const { gapMs, endpoint, seenAfter } of arrivals) {
+        nowMs += gapMs
+        // Only what keeps the limits is sent.
+        const probe = exact.arrive('youtube', endpoint, nowMs)
+        if (probe.admitted) waiting.push({ atMs: nowMs, endpoint })
+        if (seenAfter) continue
+        for (const one of waiting)
+          late.arrive('youtube', one.endpoint, nowMs, undefined, nowMs - waiting[0]!.atMs)
+        waiting = []
+      }
+      assert.equal(late.report().violations, 0)
+    }),
+    { numRuns: 300 },
+  )
 })
