@@ -24,7 +24,8 @@ export interface Provided {
 }
 
 const STARTS: Partial<Record<ServiceName, () => Promise<Running>>> = {
-  kafka: startKafka,
+  // Nobody kills the one of all tests: on a machine that stands still for some seconds it must not fence itself.
+  kafka: () => startKafka({ properties: { 'broker.session.timeout.ms': '30000' } }),
   redis: startRedis,
   clickhouse: startClickhouse,
   s3: startS3,
