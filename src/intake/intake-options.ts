@@ -1,6 +1,7 @@
 import type { Delivery } from '../job/record.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Bounds } from './room.ts'
 import type { Source } from './source.ts'
 
 export interface IntakeOptions {
@@ -8,6 +9,10 @@ export interface IntakeOptions {
   readonly jobsMax?: number
   /** Bytes of the records in memory. Default 64 MiB. One record is always let through, however large. */
   readonly bytesMax?: number
+  /** At either bound partitions are paused until no more than this share of it is taken. Default 0.5. */
+  readonly resumeShare?: number
+  /** Topics of which no more is handed out at a time than this, each by itself. */
+  readonly topicBounds?: ReadonlyMap<string, Bounds>
   /** Records of one partition from the smallest unfinished one to the newest: what a crash repeats. Default 20,000. */
   readonly spanMax?: number
   /** Default 1,000. */

@@ -16,8 +16,8 @@ import { Turns } from './turns.ts'
 /**
  * Takes records from a source, hands them out as deliveries, and commits what is settled.
  *
- * Bounds: at `jobsMax` or `bytesMax` handed out all partitions are paused at the source, at `spanMax` that one; they are resumed
- * at half. A partition is also paused while anything of it waits here to be handed out, so that is one fetch of each at most. A
+ * Bounds: at `jobsMax` or `bytesMax` handed out all partitions are paused at the source, until `resumeShare` of it is taken; at
+ * `spanMax` that one, until half. A partition is also paused while anything of it waits here to be handed out, so that is one fetch of each at most. A
  * topic of which nothing waits may fetch even then, when others have something: else weights would count only until its records
  * run out.
  *
@@ -69,6 +69,8 @@ export class Intake {
     this.#room = new Room({
       jobsMax: options.jobsMax ?? 10_000,
       bytesMax: options.bytesMax ?? 64 * 1024 * 1024,
+      resumeShare: options.resumeShare ?? 0.5,
+      ofTopics: options.topicBounds ?? new Map(),
     })
     this.#committer = new Committer({ ...parts, partitions: this.#partitions, now: this.#now })
     this.#idle = new IdleWatch({
@@ -238,6 +240,7 @@ export class Intake {
   #hand(): boolean {
     if (this.#handing) return false
     this.#handing = true
+    this.#lacksRoom = false
     let isToTell = false
     const nowMs = this.#now()
     while (this.#holds.size === 0 && this.#room.canHand) {
@@ -247,7 +250,7 @@ export class Intake {
       if (state.length === 0 || state.isRetry) isToTell = true
       this.#deliver(state, record)
     }
-    this.#lacksRoom = !this.#room.canHand
+    if (!this.#room.canHand) this.#lacksRoom = true
     this.#handing = false
     return isToTell
   }
@@ -266,13 +269,17 @@ export class Intake {
   }
 
   #mayHand(state: PartitionIntake, nowMs: number): boolean {
-    if (state.length === 0 || this.#heldTopics.has(state.partition.topic)) return false
-    return !state.isRetry || !state.isEarly(nowMs)
+    const { topic } = state.partition
+    if (state.length === 0 || this.#heldTopics.has(topic)) return false
+    if (state.isRetry && state.isEarly(nowMs)) return false
+    if (this.#room.canHandOf(topic)) return true
+    this.#lacksRoom = true
+    return false
   }
 
   #deliver(state: PartitionIntake, record: SourceRecord): void {
     const bytes = bytesOf(record)
-    this.#room.hand(bytes)
+    this.#room.hand(record.topic, bytes)
     const holdsUp = () => state.ledger.span >= this.#spanMax / 2
     const delivery = new OpenDelivery({ record, bytes, lost: state.lost, holdsUp }, (settled) =>
       this.#settle(state, settled),
@@ -290,11 +297,11 @@ export class Intake {
     }
   }
 
-  #settle(state: PartitionIntake, { record: { offset }, bytes }: OpenDelivery): void {
+  #settle(state: PartitionIntake, { record: { topic, offset }, bytes }: OpenDelivery): void {
     // Settled before, or lost.
     if (!state.open.delete(offset)) return
     state.ledger.finish(offset)
-    this.#room.settle(bytes)
+    this.#room.settle(topic, bytes)
     // Whatever waits has its partition paused.
     if (this.#anyPaused) {
       const isToTell = this.#lacksRoom && this.#hand()
@@ -312,7 +319,7 @@ export class Intake {
     this.#partitions.delete(partitionKey(state.partition))
     this.#turns.remove(state)
     forgetLag(state, this.#metrics)
-    for (const { bytes } of state.lose()) this.#room.settle(bytes)
+    for (const { record, bytes } of state.lose()) this.#room.settle(record.topic, bytes)
     if (this.#room.handed === 0) for (const resolve of this.#settledWaiters) resolve()
   }
 

@@ -2,8 +2,10 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Config } from '../config/schema.ts'
 import { Intake } from '../intake/intake.ts'
+import type { IntakeOptions } from '../intake/intake-options.ts'
 import { KafkaSource } from '../intake/kafka-source.ts'
 import { NdjsonSource } from '../intake/ndjson-source.ts'
+import type { Bounds } from '../intake/room.ts'
 import type { Source } from '../intake/source.ts'
 import { createKafkaClient } from '../kafka/client.ts'
 import type { ParkingOptions } from '../pipeline/parking.ts'
@@ -22,37 +24,60 @@ export function openIntake(
   input: Input,
   { metrics, log }: { metrics: Metrics; log: Log },
 ): Intake {
-  const { intake } = config
-  return new Intake(
-    {
-      jobsMax: intake.jobs_max,
-      bytesMax: intake.bytes_max,
-      spanMax: intake.span_max,
-      retryTopics: topics.retry.map(({ topic }) => topic),
-      weights: weightsOf(topics),
-    },
-    { source: sourceOf(config, topics, input, log), metrics, log },
-  )
+  const source = sourceOf(config, topics, input, log)
+  return new Intake(intakeOptionsOf(config, topics), { source, metrics, log })
 }
 
-/** A platform's share of the jobs in memory leaves room for as many others as there are, and for what is being parked. */
-export function parkingOptionsOf(
-  { intake }: Config,
-  topics: Topics,
-  live: ReadonlySet<string>,
-): ParkingOptions {
-  const shares = topics.parked.size + 1
+/**
+ * How much is taken in. When every platform has its share of it, jobs that were on their way are admitted all the same, so those that
+ * then stay blocked may have all of it but half a share: with less than that free it has to be open again. What waits in a topic
+ * of one platform alone is seen to be its only after it was handed out, and comes all at once when it is released: no more of it
+ * is handed out than the platform's share.
+ */
+export function intakeOptionsOf(config: Config, topics: Topics): IntakeOptions {
+  const { intake } = config
+  const share = shareOf(config, topics)
+  const own = [...topics.parked.values(), ...dedicatedOf(topics).keys()]
+  return {
+    jobsMax: intake.jobs_max,
+    bytesMax: intake.bytes_max,
+    resumeShare: 1 - 1 / (2 * sharesOf(topics)),
+    topicBounds: new Map(own.map((topic) => [topic, share])),
+    spanMax: intake.span_max,
+    retryTopics: topics.retry.map(({ topic }) => topic),
+    weights: weightsOf(topics),
+  }
+}
+
+export function parkingOptionsOf(config: Config, topics: Topics, live: ReadonlySet<string>): ParkingOptions {
   return {
     parked: topics.parked,
     live,
     shared: topics.jobs.filter(({ platform }) => platform === undefined).map(({ name }) => name),
-    dedicated: new Map(
-      topics.jobs.flatMap(({ name, platform }) => (platform === undefined ? [] : [[name, platform]])),
-    ),
+    dedicated: dedicatedOf(topics),
+    ...shareOf(config, topics),
+    parkedMax: config.intake.parked_max,
+  }
+}
+
+/** A platform's share of the jobs in memory leaves room for as many others as there are, and for what is being parked. */
+function shareOf({ intake }: Config, topics: Topics): Bounds {
+  const shares = sharesOf(topics)
+  return {
     jobsMax: Math.max(1, Math.floor(intake.jobs_max / shares)),
     bytesMax: Math.max(1, Math.floor(intake.bytes_max / shares)),
-    parkedMax: intake.parked_max,
   }
+}
+
+function sharesOf(topics: Topics): number {
+  return topics.parked.size + 1
+}
+
+/** The topics whose jobs are all of one platform, with it. */
+function dedicatedOf(topics: Topics): ReadonlyMap<string, string> {
+  return new Map(
+    topics.jobs.flatMap(({ name, platform }) => (platform === undefined ? [] : [[name, platform]])),
+  )
 }
 
 /** Where jobs wait that were taken in once. */
