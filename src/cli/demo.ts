@@ -25,6 +25,8 @@ export interface DemoOptions {
   readonly port: number
   /** Default 9480, or any when `port` is 0. */
   readonly apiPort?: number
+  /** Whether it goes on after its work until it is told to stop, also without a terminal. */
+  readonly stay: boolean
 }
 
 const SEED = 7
@@ -116,7 +118,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
       toMs: endedAtMs,
     }),
   )
-  if (terminal.stdout.isTTY === true) {
+  if (options.stay || terminal.stdout.isTTY === true) {
     say(
       `\n  The admin page stays at ${daemon.adminUrl}, the API at ${daemon.apiUrl}, until you press Ctrl-C.`,
     )

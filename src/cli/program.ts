@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts'
 import { secretsOf } from '../config/secrets.ts'
 import { parseDuration } from '../config/values.ts'
 import { version } from '../version.ts'
+import type { DemoOptions } from './demo.ts'
 import type { DlqFilter, DlqReplayOptions } from './dlq.ts'
 import { EXIT } from './exit.ts'
 import type { Terminal } from './terminal.ts'
@@ -80,9 +81,13 @@ export async function program(args: readonly string[], terminal: Terminal): Prom
       'port of the analytics API (default: 9480, or any with --port 0)',
       whole(0, 65535),
     )
-    .action(async (options: { creators: number; folder: string; port: number; apiPort?: number }) => {
+    .option(
+      '--stay',
+      'keep the admin page and the API after the work is done, as in a terminal, until a signal',
+    )
+    .action(async ({ stay = false, ...options }: Omit<DemoOptions, 'stay'> & { stay?: boolean }) => {
       const { demo } = await import('./demo.ts')
-      exitCode = await demo(options, terminal)
+      exitCode = await demo({ ...options, stay }, terminal)
     })
 
   withConfig(root.command('api'))

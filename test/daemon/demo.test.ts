@@ -18,7 +18,8 @@ function folderOf(t: TestContext): string {
 test('the demo does the whole job on embedded parts, breaks no limit, and leaves its data to be asked', async (t) => {
   if (need(t, 'prometheus') === null) return
   const cwd = folderOf(t)
-  const demo = new Millrace(['demo', '--creators', '25', '--port', '0', '--folder', 'out'], { cwd })
+  const args = ['demo', '--creators', '25', '--port', '0', '--folder', 'out', '--stay']
+  const demo = new Millrace(args, { cwd })
   t.after(() => demo.kill())
   const [, adminUrl = ''] = await demo.says(/admin +(http:\S+)/)
   const [lines] = await demo.says(/(?: +curl -s '\S+'\n){3}/)
@@ -33,14 +34,18 @@ test('the demo does the whole job on embedded parts, breaks no limit, and leaves
       .map((query) => [`${query.panel}: ${query.expr}`, query.expr]),
   )
   const asked = unanswered.size
-  let running = true
-  void demo.ended.then(() => {
-    running = false
+  let working = true
+  void demo.says(/The admin page stays at/).then(() => {
+    working = false
   })
-  while (running && unanswered.size > 0) {
+  while (unanswered.size > 0) {
+    // What nobody asked for at its time, it is asked for afterwards.
+    const late = !working
     for (const [name, expr] of unanswered) {
-      if ((await prometheus.query(expr)).length > 0) unanswered.delete(name)
+      const asks = late ? `last_over_time((${expr})[5m:250ms])` : expr
+      if ((await prometheus.query(asks)).length > 0) unanswered.delete(name)
     }
+    if (late) break
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   assert.deepEqual([...unanswered.keys()], [])
@@ -57,7 +62,8 @@ test('the demo does the whole job on embedded parts, breaks no limit, and leaves
   ])
   t.diagnostic(`all ${asked} queries of the dashboard returned data while the demo ran`)
 
-  const { code, stdout, stderr } = await demo.ended
+  await demo.says(/The admin page stays at/)
+  const { code, stdout, stderr } = await demo.stop()
   assert.equal(code, 0, stderr)
   assert.match(stdout, /^ *0 violations in all\.$/m)
   assert.match(stdout, /instagram +done +\d+/)
