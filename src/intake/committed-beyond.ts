@@ -6,7 +6,7 @@ import type { Beyond } from './beyond.ts'
 import { type Partition, partitionKey } from './source.ts'
 
 /** For how long a new assignment may wait to hear what was finished of it. */
-const TIMEOUT_MS = 5_000
+const TIMEOUT_MS = 15_000
 
 /**
  * What the commits of these partitions say was finished beyond their offsets, by partitionKey. Without an answer in time it is
