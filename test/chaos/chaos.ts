@@ -83,6 +83,8 @@ const DRAIN_MS = 20_000
 const RECOVERED_WITHIN_MS = 60_000
 /** Jobs published and not done, in seconds of work: longer than any fault that leaves the group at work. */
 const BACKLOG_S = 15
+/** So many times the jobs are there to be published: on a slow machine the group works on while faults last longer. */
+const SPARE = 3
 /** The last jobs, those that a fault has sent to a retry topic, and every partition's last commit. */
 const LAST_RESULTS_WITHIN_MS = 120_000
 const COMMITTED_WITHIN_MS = 30_000
@@ -127,7 +129,7 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   options.signal.throwIfAborted()
 
   const limits = limitsFor(options.rate)
-  const world = { ...WORLD, creators: options.jobs * 2 }
+  const world = { ...WORLD, creators: options.jobs * SPARE * 2 }
   const simulator = new Millrace(simulatorArgs(limits, world))
   ends.defer(() => simulator.kill().then(() => {}))
   if (simulator.child.pid !== undefined) ends.defer(tieToUs(simulator.child.pid))
@@ -152,7 +154,7 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
     // Every profile has a picture: small ones, so that the cores are left to what this is about.
     variants: [{ name: 'thumb', width: 96, height: 96, fit: 'cover' }],
     // So that one call in a hundred that fails never makes a job end otherwise than expected.
-    fetch: { timeout: '3s', connect_timeout: '3s', read_timeout: '3s', attempts: 8 },
+    fetch: { timeout: '8s', connect_timeout: '8s', read_timeout: '8s', attempts: 8 },
   })
   const fleet = ends.use(new Fleet({ folder, configuration, drainMs: DRAIN_MS, logs: options.logs }))
   const signal = AbortSignal.any([options.signal, fleet.lost])
@@ -162,9 +164,9 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   )
 
   const every = { malformedEvery: 50, missingEvery: 40, picturesEvery: 40 }
-  const sent = realJobs({
+  const all = realJobs({
     run: id,
-    jobs: options.jobs,
+    jobs: options.jobs * SPARE,
     seed: world.seed,
     creators: world.creators,
     handles: true,
@@ -174,8 +176,8 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   const progress = ends.use(new Progress(kafka.address, `${id}.results`, PARTITIONS))
   let published = 0
   const publishUpTo = async (count: number) => {
-    const to = Math.min(sent.length, Math.max(count, published))
-    if (to > published) await publish(kcat, kafka.address, topic, sent.slice(published, to))
+    const to = Math.min(all.length, Math.max(count, published))
+    if (to > published) await publish(kcat, kafka.address, topic, all.slice(published, to))
     published = to
   }
   const startedAtMs = performance.now()
@@ -184,7 +186,7 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   const backlog = options.rate * BACKLOG_S
   await publishUpTo(backlog)
   for (const planned of planFaults(options.seed, options)) {
-    if (progress.jobs >= options.jobs) throw new Error('all jobs were done before the last fault began')
+    if (progress.jobs >= all.length) throw new Error('all jobs were done before the last fault began')
     await poll(
       async () => {
         await publishUpTo(progress.jobs + backlog)
@@ -202,15 +204,16 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
     const results = progress.results
     progress.repeated = Math.max(0, results - (await jobsWithResult(kcat, kafka.address, id)))
   }
-  await publishUpTo(sent.length)
+  await publishUpTo(options.jobs)
+  const sent = all.slice(0, published)
 
-  await poll(() => progress.jobs >= options.jobs || undefined, {
-    withinMs: LAST_RESULTS_WITHIN_MS + (options.jobs / options.rate) * 1_000,
+  await poll(() => progress.jobs >= sent.length || undefined, {
+    withinMs: LAST_RESULTS_WITHIN_MS + (sent.length / options.rate) * 1_000,
     everyMs: 500,
     signal,
     what: 'a result for each job',
   }).catch((error: unknown) => complain(fleet, error))
-  await poll(async () => (await jobsWithResult(kcat, kafka.address, id)) >= options.jobs || undefined, {
+  await poll(async () => (await jobsWithResult(kcat, kafka.address, id)) >= sent.length || undefined, {
     withinMs: LAST_RESULTS_WITHIN_MS,
     everyMs: 1_000,
     signal,
@@ -229,7 +232,7 @@ async function run(folder: string, options: ChaosOptions): Promise<Summary> {
   const { started, killed, stopped, peakRssBytes, worstLoopP99Ms } = fleet
   return {
     seed: options.seed,
-    jobs: options.jobs,
+    jobs: sent.length,
     tookMs,
     faults: suffered,
     books: await closeBooks({ kcat, broker: kafka.address, database, run: id, sent, oracle }),
@@ -254,12 +257,10 @@ async function suffer(
   await fault.heal()
   const healedMs = performance.now()
   const overMs = fault.overOnceDone ? doneMs : healedMs
-  // On a slow machine the last jobs may be done while the last fault goes on: then there is nothing to come back to.
-  const isOver = () => (progress.jobs >= run.jobs ? performance.now() - overMs : undefined)
   const recovered = async () => {
     // On a slow machine a fault lasts longer than what was published for it.
     await run.feed()
-    return progress.settled(rateBefore / 2, overMs, run.calmMs) ?? isOver()
+    return progress.settled(rateBefore / 2, overMs, run.calmMs)
   }
   const recoveredMs = await poll(recovered, {
     withinMs: RECOVERED_WITHIN_MS,

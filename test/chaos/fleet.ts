@@ -1,12 +1,15 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Status } from '../../src/admin/status.ts'
 import { type Ended, Millrace } from '../daemon/process.ts'
+import { peakRssOf } from '../services/peak-rss.ts'
 import { poll } from '../services/poll.ts'
 import { tieToUs } from '../services/reaper.ts'
 
 /** Until a daemon is ready on a machine that has much else to do: it joins, waits for its limits, and so on. */
 const READY_WITHIN_MS = 60_000
+/** After its drain a daemon leaves its group and closes what it has open. */
+const CLOSE_MS = 20_000
 const SAMPLE_EVERY_MS = 1_000
 /** The event loop's reading covers up to two windows of 15 s; a freeze of ours is no delay of theirs. */
 const TAINTED_MS = 31_000
@@ -129,7 +132,7 @@ export class Fleet implements AsyncDisposable {
   async stop(daemon: Daemon): Promise<void> {
     daemon.told = true
     const fromMs = performance.now()
-    const late = setTimeout(() => daemon.process.child.kill('SIGKILL'), this.#options.drainMs)
+    const late = setTimeout(() => daemon.process.child.kill('SIGKILL'), this.#options.drainMs + CLOSE_MS)
     const { code, stderr } = await daemon.process.stop()
     clearTimeout(late)
     this.#running.delete(daemon)
@@ -183,16 +186,6 @@ export class Fleet implements AsyncDisposable {
         this.worstLoopP99Ms = Math.max(this.worstLoopP99Ms, status.loop.p99Ms)
       }),
     )
-  }
-}
-
-/** The most that the process has ever had, where /proc tells; else 0. */
-function peakRssOf(pid: number | undefined): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
-    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
-  } catch {
-    return 0
   }
 }
 

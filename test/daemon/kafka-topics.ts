@@ -24,7 +24,7 @@ export async function publish(
 ): Promise<void> {
   const named = Object.entries({ campaign: 'spring', ...headers })
   const sent = named.flatMap(([name, value]) => ['-H', `${name}=${value}`])
-  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', ...sent, '-z', 'lz4']
+  const args = ['-P', '-b', broker, '-t', topic, '-K', '\t', ...sent, '-z', 'lz4', '-m', '60']
   const child = spawn(kcat, [...args, '-X', 'enable.idempotence=true', '-X', 'log_level=3'], {
     stdio: ['pipe', 'inherit', 'inherit'],
   })
@@ -35,14 +35,17 @@ export async function publish(
 
 /** Everything in a topic so far, read by kcat. */
 export async function readTopic(kcat: string, broker: string, topic: string): Promise<Read[]> {
-  const child = spawn(kcat, ['-C', '-b', broker, '-t', topic, '-o', 'beginning', '-e', '-q', '-J'], {
+  const place = ['-b', broker, '-t', topic, '-o', 'beginning', '-e']
+  // A minute for what is otherwise five seconds: the metadata of a broker that stands still for a while.
+  const child = spawn(kcat, ['-C', ...place, '-q', '-J', '-m', '60'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let text = ''
   child.stdout.setEncoding('utf8').on('data', (part: string) => {
     text += part
   })
-  await once(child, 'close')
+  const [code] = await once(child, 'close')
+  assert.equal(code, 0)
   return text
     .split('\n')
     .filter((line) => line !== '')

@@ -67,7 +67,7 @@ test('a platform that is blocked holds up no other on the same partitions, and i
     JSON.stringify({
       data: join(folder, 'data'),
       kafka: { ...realKafka(run, broker), partitions: 3, session_timeout: '30s' },
-      redis: { url: redis, key_prefix: run },
+      redis: { url: redis, key_prefix: run, command_timeout: '10s' },
       limits: {
         global: limits.global,
         platforms: limits.platforms,
@@ -95,6 +95,8 @@ test('a platform that is blocked holds up no other on the same partitions, and i
         tiktok: { enabled: false },
       },
       images: { enabled: false },
+      // An upstream that stands still for a while answers all the same: each job is one call.
+      fetch: { read_timeout: '25s' },
       admin: { port: 0 },
       log: { jobs: 'none' },
     }),

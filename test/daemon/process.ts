@@ -20,7 +20,8 @@ export class Millrace {
 
   constructor(
     args: readonly string[],
-    options: { cwd?: string; env?: Record<string, string>; stdin?: string } = {},
+    // `stdin` null: it stays open, for the test to write to and to end.
+    options: { cwd?: string; env?: Record<string, string>; stdin?: string | null } = {},
   ) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('MILLRACE_'))
     // The platforms are other machines, which note at once when a call arrives, however busy this one is. Where nobody may put a
@@ -32,7 +33,7 @@ export class Millrace {
       env: { ...Object.fromEntries(inherited), ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
-    this.child.stdin?.end(options.stdin ?? '')
+    if (options.stdin !== null) this.child.stdin?.end(options.stdin ?? '')
     this.child.stdin?.on('error', () => {})
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text

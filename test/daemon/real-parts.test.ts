@@ -29,7 +29,8 @@ const LIMITS: RealLimits = {
 async function until<T>(what: string, timeoutMs: number, look: () => Promise<T | null>): Promise<T> {
   const end = Date.now() + timeoutMs
   for (;;) {
-    const found = await look()
+    // A daemon that is asked too much at a time says 500.
+    const found = await look().catch(() => null)
     if (found !== null) return found
     if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 250))

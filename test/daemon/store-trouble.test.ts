@@ -21,7 +21,7 @@ import { Millrace } from './process.ts'
 const SEED = 23
 const CREATORS = 5_000
 const JOBS = 40
-/** The trouble begins when so many are done. */
+/** The trouble begins when so many are done, and before the others are published. */
 const DONE_BEFORE = 12
 
 type StoreSection = NonNullable<ConfigInput['store']>
@@ -68,8 +68,7 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   ])
   t.after(() => simulator.kill())
   const [upstream = ''] = await simulator.says(/http:\/\/[\d.:]+/)
-  // The first jobs are done at once, by the burst; what is left takes ten seconds and more, for the trouble to fall into.
-  const wide = { rate: 5, burst: 30 }
+  const wide = { rate: 20, burst: 30 }
   const configuration: ConfigInput = {
     data: join(folder, 'data'),
     store: trouble.store,
@@ -97,19 +96,21 @@ async function through(t: TestContext, folder: string, trouble: Trouble) {
   const creators = creatorIds('youtube', SEED, JOBS, { fate: 'public', handles: true, creators: CREATORS })
   const job = (creator: string, id: string) =>
     `${JSON.stringify({ platform: 'youtube', creator_id: creator, job_type: 'full_profile_scrape', job_id: id, params: { pictures_max: 1 } })}\n`
-  writeFileSync(join(folder, 'jobs.ndjson'), creators.map((creator, i) => job(creator, `job-${i}`)).join(''))
+  const jobs = creators.map((creator, i) => job(creator, `job-${i}`))
 
-  const daemon = new Millrace(['run', '--input', 'jobs.ndjson'], { cwd: folder })
+  const daemon = new Millrace(['run', '--input', '-'], { cwd: folder, stdin: null })
   daemons.defer(async () => void (await daemon.kill()))
   // A test that has timed out does not come to its end.
   t.signal.addEventListener('abort', () => void daemon.kill(), { once: true })
   const [, admin = ''] = await daemon.says(/"admin":"(http:[^"]+)","msg":"millrace is running"/)
   const results = () => linesOf(join(folder, 'data/millrace.results.ndjson'))
+  daemon.child.stdin?.write(jobs.slice(0, DONE_BEFORE).join(''))
   await poll(() => (results().length >= DONE_BEFORE ? true : undefined), {
     ...{ withinMs: 120_000, what: `${DONE_BEFORE} jobs are done` },
   })
 
   await trouble.begin()
+  daemon.child.stdin?.end(jobs.slice(DONE_BEFORE).join(''))
   const reasons = await poll(
     async () => {
       const reply = await fetch(`${admin}/readyz`)

@@ -86,7 +86,8 @@ test('jobs of the producers in TypeScript, Python and shell are done, and stand 
   const results = await poll(
     async () => {
       const lines = await readTopic(kcat, broker, `${run}.results`)
-      return lines.length >= 3 * creators.length ? resultsIn(lines.map(({ payload }) => payload)) : undefined
+      const all = resultsIn(lines.map(({ payload }) => payload))
+      return new Set(all.map(({ job_id }) => job_id)).size >= 3 * creators.length ? all : undefined
     },
     { withinMs: WITHIN_MS, everyMs: 200, what: 'a result for every job' },
   )

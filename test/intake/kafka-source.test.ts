@@ -30,7 +30,7 @@ before(async () => {
 
 after(async () => {
   if (broker === '') return
-  await admin.deleteTopics({ topics })
+  await admin.deleteTopics({ topics }).catch(() => undefined)
   await Promise.all([admin.disconnect(), producer.disconnect()])
 })
 
@@ -44,11 +44,11 @@ async function freshTopic(partitions: number): Promise<string> {
 function open(
   options: Partial<KafkaSourceOptions> & Pick<KafkaSourceOptions, 'groupId' | 'topics'>,
 ): KafkaSource {
-  // Short times: a rebalance is found out by the next heart-beat.
+  // A rebalance is found out by the next heart-beat. Nobody here dies, so no session has to end.
   const times = {
-    sessionTimeoutMs: 3_000,
+    sessionTimeoutMs: 30_000,
     heartbeatIntervalMs: 100,
-    rebalanceTimeoutMs: 3_000,
+    rebalanceTimeoutMs: 30_000,
     fetchWaitMs: 50,
   }
   return new KafkaSource({ brokers: [broker], lagEveryMs: 100, ...times, ...options }, kafka, silent)
@@ -217,7 +217,8 @@ describe('Kafka source', () => {
     if (light === null) return
     const heavy = await freshTopic(1)
     const count = 6_000
-    const lines = numbered(0, count).map((value) => value.padEnd(300))
+    // Short: the first fetch of each topic holds all of it, and weights share what is there.
+    const lines = numbered(0, count)
     for (let from = 0; from < count; from += 1_000) {
       const part = lines.slice(from, from + 1_000)
       await publish(heavy, 0, part)

@@ -137,7 +137,9 @@ test('10,000 jobs survive members that come and go and a broker that is killed t
 
 test('a broker that keeps little beside an offset still keeps the offset', async (t) => {
   if (need(t, 'kafka') === null) return
-  const broker = await startKafka({ properties: { 'offset.metadata.max.bytes': '10' } })
+  const broker = await startKafka({
+    properties: { 'offset.metadata.max.bytes': '10', 'broker.session.timeout.ms': '30000' },
+  })
   const brokers = [broker.address]
   const kafka = createKafkaClient({ brokers, clientId: 'test' }, silent)
   const admin = kafka.admin()

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test'
 import type { NdjsonSourceOptions } from '../../src/intake/ndjson-options.ts'
 import { NdjsonSource } from '../../src/intake/ndjson-source.ts'
 import { HEADERS } from '../../src/job/job.ts'
+import type { Delivery } from '../../src/job/record.ts'
 import { FilePublisher } from '../../src/publish/file-publisher.ts'
 import { describeSource, numbered, Run, silent } from '../contract/source.ts'
 import { until } from '../until.ts'
@@ -184,11 +185,13 @@ describe('NDJSON input', () => {
     const publisher = new FilePublisher({ folder: join(home.path, 'out'), plainTopics: [] }, silent)
     await publisher.start()
     const never = new AbortController().signal
-    const dueAtMs = Date.now() + 400
+    const dueAtMs = Date.now() + 60_000
+    let nowMs = Date.now()
     const arrivals: { value: string; atMs: number }[] = []
     const work = async (run: Run, index: number) => {
       const { record, settle } = run.deliveries[index]!
-      arrivals.push({ value: record.value!.toString(), atMs: Date.now() })
+      arrivals.push({ value: record.value!.toString(), atMs: nowMs })
+      if (arrivals.length === 2) nowMs = dueAtMs
       if (arrivals.length === 1) {
         const headers = { [HEADERS.dueAt]: Buffer.from(String(dueAtMs)) }
         await publisher.publish(
@@ -209,6 +212,7 @@ describe('NDJSON input', () => {
       open(home.path, { growing }),
       options,
       () => void work(run, run.deliveries.length - 1),
+      () => nowMs,
     )
     await run.start()
     await run.intake.idle
@@ -219,9 +223,8 @@ describe('NDJSON input', () => {
     )
     assert.ok(arrivals[2]!.atMs >= dueAtMs, 'the retry came before its time')
 
-    await using again = await new Run(open(home.path, { growing }), options, (delivery) =>
-      delivery.settle(),
-    ).start()
+    const settle = (delivery: Delivery) => delivery.settle()
+    await using again = await new Run(open(home.path, { growing }), options, settle, () => nowMs).start()
     await again.intake.idle
     await again.intake.stop()
     assert.deepEqual(again.values(), ['{"n":0}'], 'files of our own go on, only the input is done again')

@@ -157,7 +157,7 @@ async function withTopic(
       producer,
     )
   } finally {
-    await admin.deleteTopics({ topics: [topic] })
+    await admin.deleteTopics({ topics: [topic] }).catch(() => undefined)
     await Promise.all([admin.disconnect(), producer.disconnect()])
   }
 }

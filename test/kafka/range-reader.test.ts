@@ -41,7 +41,8 @@ async function setup(t: TestContext, options: { partitions?: number; socketFacto
   t.after(async () => {
     await reader.stop()
     await producer.disconnect()
-    await withAdmin(kafka, brokers, (admin) => admin.deleteTopics({ topics: [topic] }))
+    // Else it goes with the broker.
+    await withAdmin(kafka, brokers, (admin) => admin.deleteTopics({ topics: [topic] })).catch(() => undefined)
   })
   const transaction = async (
     values: readonly string[],

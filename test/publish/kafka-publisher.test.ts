@@ -39,7 +39,10 @@ async function setup(t: TestContext, options: Partial<KafkaPublisherOptions> = {
     },
     [Symbol.asyncDispose]: async () => {
       await publisher.stop()
-      await withAdmin(kafka, brokers, (admin) => admin.deleteTopics({ topics: [topic] }))
+      // Else it goes with the broker.
+      await withAdmin(kafka, brokers, (admin) => admin.deleteTopics({ topics: [topic] })).catch(
+        () => undefined,
+      )
     },
   }
 }

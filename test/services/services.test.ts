@@ -120,7 +120,7 @@ test('kcat reads and writes the broker of the run', async (t) => {
   const broker = need(t, 'kafka')
   const kcat = need(t, 'kcat')
   if (broker === null || kcat === null) return
-  const listed = await runKcat(kcat, ['-b', broker, '-L', '-J'])
+  const listed = await runKcat(kcat, ['-b', broker, '-L', '-J', '-m', '60'])
   assert.equal(listed.code, 0, listed.stderr)
   const { brokers } = JSON.parse(listed.stdout) as { brokers: unknown[] }
   assert.ok(brokers.length >= 1)
