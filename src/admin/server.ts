@@ -24,6 +24,8 @@ export interface AdminOptions {
   readonly token?: string | undefined
   /** How long the event loop may stand still before `/livez` fails. Default 10,000. */
   readonly standstillMsMax?: number
+  /** How long the source may take for the status, or for a picture. Default 5,000. */
+  readonly answerMsMax?: number
   /** Between two events of the console. Default 1,000. */
   readonly eventsIntervalMs?: number
   /** Consoles that may look on at once. Default 16. */
@@ -42,7 +44,7 @@ export interface AdminPorts {
   readonly beforeScrape?: readonly (() => void | Promise<void>)[]
 }
 
-const STATUS_MS_MAX = 5_000
+const ANSWER_MS_MAX = 5_000
 const CONNECTIONS_MAX = 256
 
 /**
@@ -175,7 +177,7 @@ export class AdminServer {
 
   /** Only pictures that a status has named lately: the port is no door into the store. */
   async #picture(path: string, response: ServerResponse): Promise<void> {
-    const opened = within(this.#pictures.open(path.slice(1)), STATUS_MS_MAX, late('the picture'))
+    const opened = this.#inTime(this.#pictures.open(path.slice(1)), 'the picture')
     // A store that is slow is no error of ours: the page asks again.
     const picture = await opened.catch((error: unknown) => {
       if (error instanceof LateError) return 'busy' as const
@@ -224,9 +226,14 @@ export class AdminServer {
   }
 
   async #askStatus(): Promise<Status> {
-    const status = await within(this.#ports.source.status(), STATUS_MS_MAX, late('the status'))
+    const status = await this.#inTime(this.#ports.source.status(), 'the status')
     this.#pictures.name(status.pictures.newest)
     return status
+  }
+
+  #inTime<T>(work: T | Promise<T>, what: string): Promise<T> {
+    const { answerMsMax = ANSWER_MS_MAX } = this.#options
+    return within(work, answerMsMax, () => new LateError(`${what} did not come within ${answerMsMax} ms`))
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
@@ -237,5 +244,3 @@ export class AdminServer {
 }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
-
-const late = (what: string) => () => new LateError(`${what} did not come within ${STATUS_MS_MAX} ms`)

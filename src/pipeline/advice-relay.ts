@@ -29,16 +29,19 @@ const BLOCK_MS_MAX = 26 * 60 * 60 * 1000
 export class AdviceRelay {
   readonly #limiter: Limiter
   readonly #log: Log
+  readonly #now: () => number
   readonly #told = new Map<string, Told>()
 
-  constructor(limiter: Limiter, log: Log) {
+  /** `now`: any milliseconds that never run backwards. */
+  constructor(limiter: Limiter, log: Log, now: () => number = () => performance.now()) {
     this.#limiter = limiter
     this.#log = log
+    this.#now = now
   }
 
   /** Resolves when the limiter knows, or cannot be told: it grants nothing then, and the upstream will say it again. */
   async tell(target: LimitTarget, advice: Advice): Promise<void> {
-    const news = this.#newsIn(target, advice, performance.now())
+    const news = this.#newsIn(target, advice, this.#now())
     if (news === undefined) return
     try {
       await this.#limiter.learn(target, news)

@@ -170,7 +170,7 @@ function tlsOf(tls: NonNullable<ClickHouseOptions['tls']>) {
 /** A query in our database, not `/ping`: that one is answered before credentials and database are looked at. */
 async function ask(client: ClickHouseClient, signal?: AbortSignal): Promise<void> {
   const result = await client.query({
-    query: 'SELECT 1 SETTINGS max_execution_time = 5',
+    query: 'SELECT 1 SETTINGS max_execution_time = 30',
     ...(signal === undefined ? {} : { abort_signal: signal }),
   })
   await result.text()

@@ -106,7 +106,11 @@ test('ten wrong tokens in a minute lock everybody out until it is over', async (
   let nowMs = 0
   const door = new ActionDoor({ token: TOKEN, actions: recording().actions, log, now: () => nowMs })
   const { createServer } = await import('node:http')
-  const server = createServer((req, res) => void door.answer('/token', req, res)).listen(0, '127.0.0.1')
+  const server = createServer(
+    { keepAliveTimeout: 600_000 },
+    (req, res) => void door.answer('/token', req, res),
+  )
+  server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
   const { port } = server.address() as { port: number }

@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { poll } from '../services/poll.ts'
 
 /** Wide enough for the whole picture. */
 export const WIDE = { width: 1440, height: 900 }
@@ -36,6 +38,10 @@ export async function open(
   const problems: string[] = []
   const requests: string[] = []
   page.on('console', (message) => {
+    // The page asks again for a picture that a slow store does not give in time.
+    const isBusy =
+      /status of 503/.test(message.text()) && message.location().url.startsWith(`${url}/pictures/`)
+    if (isBusy) return
     if (message.type() === 'error' || message.type() === 'warning') problems.push(message.text())
   })
   page.on('pageerror', (error) => problems.push(String(error)))
@@ -51,6 +57,15 @@ export async function open(
   await page.goto(`${url}/`)
   await page.locator('.tile').first().waitFor()
   return { page, problems, requests }
+}
+
+/** Waits until the page is laid out for a width and no wider than that. */
+export async function fits(page: Page, width: number): Promise<void> {
+  const asWide = async () => {
+    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+    return true
+  }
+  await poll(asWide, { withinMs: 60_000, everyMs: 50, what: `the page fits into ${width} pixels` })
 }
 
 /**

@@ -118,7 +118,7 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 500_0
   })
   const shown = (await page.locator('#strip img').first().getAttribute('src')) ?? ''
   assert.deepEqual(
-    Buffer.from(await (await fetch(`${url}/${shown}`)).arrayBuffer()),
+    Buffer.from(await (await answered(`${url}/${shown}`)).arrayBuffer()),
     await bucket.store.get(shown),
     'the very object in the bucket',
   )
@@ -128,8 +128,18 @@ test('shows a real daemon at work, and stops a platform of it', { timeout: 500_0
   assert.deepEqual(refused, ['second'])
 })
 
+/** What it bounds, the admin port refuses after a standstill, once. */
+function answered(url: string): Promise<Response> {
+  const ask = async () => {
+    const reply = await fetch(url)
+    if (reply.ok) return reply
+    throw new Error(`${reply.status} ${await reply.text()}`)
+  }
+  return poll(ask, { withinMs: 90_000, what: url })
+}
+
 async function statusOf(url: string) {
-  const status = (await (await fetch(`${url}/status`)).json()) as Awaited<
+  const status = (await (await answered(`${url}/status`)).json()) as Awaited<
     ReturnType<Awaited<ReturnType<typeof startDaemon>>['status']>
   >
   return {

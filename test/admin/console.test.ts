@@ -8,7 +8,7 @@ import type { Status } from '../../src/admin/status.ts'
 import { need } from '../need.ts'
 import { poll } from '../services/poll.ts'
 import { freePorts } from '../services/ports.ts'
-import { CONTROLS, FAINT_TEXT, FOCUSED, launch, open } from './browser.ts'
+import { CONTROLS, FAINT_TEXT, FOCUSED, fits, launch, open } from './browser.ts'
 import { busy, HOSTILE, LONG, level, TEN } from './busy.ts'
 import { STATUS, sourceOf } from './source.ts'
 import { startAdmin } from './start.ts'
@@ -85,7 +85,9 @@ async function lives(t: TestContext, browser: Browser) {
   const [first = ''] = (await until(rate, /^[1-9][\d.,]*\/s$/)) ?? []
   assert.notEqual(first, '')
   const running = 'document.getAnimations().filter((one) => one.playState === "running").length'
-  assert.ok(((await page.evaluate(running)) as number) > 5, 'drops run along the arrows')
+  await poll(async () => ((await page.evaluate(running)) as number) > 5 || undefined, {
+    ...{ withinMs: 60_000, everyMs: 50, what: 'drops to run along the arrows' },
+  })
   const consumed = page.locator('.place.adapter .says')
   const before = await consumed.textContent()
   await poll(async () => ((await consumed.textContent()) !== before ? true : undefined), {
@@ -225,10 +227,10 @@ async function harmless(t: TestContext, browser: Browser) {
     await page.evaluate('document.querySelectorAll("main script, main [onerror], main [onload]").length'),
     0,
   )
-  const width = await page.evaluate('document.documentElement.scrollWidth')
-  assert.equal(width, 1440, 'long words break')
+  // Long words break.
+  await fits(page, 1440)
   await page.setViewportSize({ width: 360, height: 780 })
-  assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
+  await fits(page, 360)
   // The picture that is none was asked for, and refused.
   assert.deepEqual(
     problems.filter((text) => !/404/.test(text)),
@@ -245,7 +247,7 @@ async function readable(t: TestContext, browser: Browser) {
     for (const status of [{ ...one, fleet: TEN }, hostile(), { ...STATUS, fleet: TEN }]) {
       told.status = status
       await until(page.locator('#about'), status.version === STATUS.version ? /version 0\.1\.0$/ : /onerror/)
-      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360, scheme)
+      await fits(page, 360)
       assert.deepEqual(await page.evaluate(FAINT_TEXT), [], scheme)
     }
     assert.deepEqual(

@@ -22,7 +22,8 @@ async function read(url: string, count: number, each: () => void = () => undefin
     }
     if (events.length >= count) break
   }
-  return events
+  // More may have come at once.
+  return events.slice(0, count)
 }
 
 test('sends the status with readiness at once, and again each interval', async (t) => {

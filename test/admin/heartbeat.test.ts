@@ -49,14 +49,18 @@ test('fails /livez after the loop really stood still, and recovers', async (t) =
   const lives = async () => (await fetch(`${url}/livez`)).status === 200
   await until(lives)
 
-  // More than the bound and a beat together. The request waits meanwhile, as a prober's would.
-  const waiting = fetch(`${url}/livez`)
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_500)
-  const reply = await waiting
+  // More than the bound and a beat together. The request waits meanwhile, as a prober's would. Whoever was held up before, for about
+  // as long as the bound, is still forgiven for that: then again.
+  let reply: Response
+  do {
+    const waiting = fetch(`${url}/livez`)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_500)
+    reply = await waiting
+  } while (reply.status === 200)
   assert.equal(reply.status, 503)
   assert.match(
     ((await reply.json()) as { reason: string }).reason,
-    /^The event loop stood still for \d\.\d s\.$/,
+    /^The event loop stood still for \d+\.\d s\.$/,
   )
 
   await until(lives)

@@ -13,7 +13,8 @@ export async function startAdmin(
   options: Partial<AdminOptions> = {},
 ): Promise<string> {
   const server = new AdminServer(
-    { host: '127.0.0.1', port: 0, ...options },
+    // Longer than a machine stands still.
+    { host: '127.0.0.1', port: 0, answerMsMax: 60_000, ...options },
     { source: sourceOf(), metrics: createMetrics(), log, ...ports },
   )
   t.after(() => server.stop())

@@ -8,6 +8,7 @@ import { ApiKeys } from '../../src/api/auth/api-keys.ts'
 import { Gate } from '../../src/api/auth/gate.ts'
 import { JwtVerifier } from '../../src/api/auth/jwt.ts'
 import { ApiProblem } from '../../src/api/problem.ts'
+import { poll } from '../services/poll.ts'
 
 const SECRET = 'a secret that is long enough for HS256'
 const KEY = 'mk_0123456789abcdef0123456789abcdef'
@@ -140,6 +141,9 @@ describe('who asks', () => {
     const gate = new Gate({ jwt: new JwtVerifier({ jwksUrl: url, ...CLAIMS }) })
     const signed = (alg: string, kid: string, key: Key) =>
       new SignJWT(claims({ role: 'operator' })).setProtectedHeader({ alg, kid }).sign(key)
+    const first = await signed('RS256', 'rsa', rsa.privateKey)
+    const known = () => gate.admit({ authorization: `Bearer ${first}` }, '').then(() => true)
+    await poll(known, { withinMs: 60_000, what: 'the keys are fetched, which has seconds' })
     for (const token of [
       await signed('RS256', 'rsa', rsa.privateKey),
       await signed('ES256', 'ec', ec.privateKey),

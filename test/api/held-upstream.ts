@@ -13,7 +13,7 @@ export interface HeldUpstream {
 export async function startHeldUpstream(t: TestContext): Promise<HeldUpstream> {
   const waiting: ServerResponse[] = []
   const askers: ((response: ServerResponse) => void)[] = []
-  const server = createServer((_request, response) => {
+  const server = createServer({ keepAliveTimeout: 600_000 }, (_request, response) => {
     const asker = askers.shift()
     if (asker === undefined) waiting.push(response)
     else asker(response)

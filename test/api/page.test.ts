@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type Browser, chromium } from 'playwright-core'
 import { refreshViews } from '../../src/timeseries/queries.ts'
+import { fits } from '../admin/browser.ts'
 import { need } from '../need.ts'
 import { DAY_MS, openFilled, resultOf, START_MS, startApi } from './support.ts'
 
@@ -81,12 +82,12 @@ describe('the page', () => {
       assert.ok(contrast(back, text) > 7, `${colorScheme}: ${back} ${text}`)
     }
     await page.setViewportSize({ width: 360, height: 740 })
-    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
+    await fits(page, 360)
     if (process.env.MILLRACE_SCREENSHOTS !== undefined)
       await page.screenshot({ path: `${process.env.MILLRACE_SCREENSHOTS}/api-360.png`, fullPage: true })
 
     await page.goto(`${url}/docs`)
-    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
+    await fits(page, 360)
     assert.match((await page.locator('body').textContent()) ?? '', /GET \/v1\/creators/)
     assert.deepEqual([trouble, foreign], [[], []])
   })

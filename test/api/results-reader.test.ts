@@ -23,7 +23,8 @@ test('results are told in order and once, from where the group was, however its 
   const admin = kafka.admin()
   await admin.connect()
   await admin.createTopics({ topics: [{ topic: run, numPartitions: PARTITIONS }] })
-  const log = new RedisLog({ url: redis, keyPrefix: run }, silent)
+  const patience = { commandTimeoutMs: 30_000, startTimeoutMs: 60_000 }
+  const log = new RedisLog({ url: redis, keyPrefix: run, ...patience }, silent)
   await log.start()
   const told: string[] = []
   log.subscribe(({ event }) => told.push(event.job_id))
@@ -74,7 +75,7 @@ test('results are told in order and once, from where the group was, however its 
   expected = [...expected, ...(await publish([0]))]
   await until(() => told.length >= expected.length, 'the first results')
   assert.deepEqual(all(), expected)
-  assert.equal(first.healthy, true)
+  await until(() => first.healthy)
   await first.stop()
 
   // While nobody runs; on a partition where the group has never read anything, and on one that is added.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { refreshViews } from '../../src/timeseries/queries.ts'
 import { need } from '../need.ts'
+import { until } from '../until.ts'
 import { DAY_MS, openFilled, START_MS, startApi } from './support.ts'
 
 const DAYS = [0, 1, 2, 4]
@@ -240,6 +241,6 @@ describe('the routes', () => {
     const docs = await (await get('/docs')).text()
     for (const word of ['listCreators', 'followers_min', 'rate_limited', 'next_cursor'])
       assert.ok(docs.includes(word), word)
-    assert.equal((await get('/readyz')).status, 200)
+    await until(async () => (await get('/readyz')).status === 200)
   })
 })

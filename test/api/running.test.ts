@@ -25,6 +25,9 @@ const platformsOf = ({ origin }: HeldUpstream): NonNullable<ConfigInput['platfor
   tiktok: { enabled: false },
 })
 
+/** A call is held for as long as the test takes, also when the machine stands still: it is never repeated. */
+const PATIENT: NonNullable<ConfigInput['fetch']> = { timeout: '120s', read_timeout: '120s' }
+
 /** Asks for a job of the channel, and follows what is said of it. */
 async function ask(url: string) {
   const reply = await fetch(`${url}/v1/scrapes`, {
@@ -57,6 +60,7 @@ test('a job is running from its first call on, and queued again while it waits f
       data: folder,
       platforms: platformsOf(upstream),
       limits: { cold_start: 'full' },
+      fetch: PATIENT,
       images: { enabled: false },
       rows: { batch_age: '20ms' },
       admin: { enabled: false },
@@ -107,11 +111,13 @@ test('the same through Kafka and Redis, and nothing is noted of jobs that nobody
     join(folder, 'millrace.yaml'),
     JSON.stringify({
       data: join(folder, 'data'),
-      kafka: { ...realKafka(run, broker), partitions: 1 },
-      redis: { url: redis, key_prefix: run },
+      // Who stands still is neither put out of its group, which would bring its job again, nor without its Redis.
+      kafka: { ...realKafka(run, broker), partitions: 1, session_timeout: '60s', rebalance_timeout: '60s' },
+      redis: { url: redis, key_prefix: run, command_timeout: '30s' },
       clickhouse: { url: clickhouse, database: run },
       platforms: platformsOf(upstream),
       limits: { cold_start: 'full', quotas: { youtube: false } },
+      fetch: PATIENT,
       images: { enabled: false },
       rows: { batch_age: '20ms' },
       admin: { port: 0 },

@@ -146,7 +146,8 @@ test('tells of the arrival once, on headers, and not at all when a written reque
     if (request.url === '/fine') setTimeout(() => response.end(), 30)
     else response.destroy()
   })
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 2_000 })
+  const { engine } = engineFor(t, origin)
+  const { engine: hasty } = engineFor(t, origin, { readTimeoutMs: 500 })
   for (const [path, settles, told] of [
     ['/fine', 'fulfilled', ['arrived']],
     ['/broken', 'rejected', []],
@@ -157,7 +158,7 @@ test('tells of the arrival once, on headers, and not at all when a written reque
       order.push('arrived')
     }
     const [result] = await Promise.allSettled([
-      engine.fetch(get(origin + path), permit(), { signal: never, onArrived }),
+      (path === '/slow' ? hasty : engine).fetch(get(origin + path), permit(), { signal: never, onArrived }),
     ])
     order.push('settled')
     assert.equal(result?.status, settles)
@@ -173,10 +174,12 @@ test('no message holds a query, a header or a body', async (t) => {
       response.writeHead(200, { 'content-encoding': 'gzip' }).end('SECRET')
     }
   })
-  const { engine } = engineFor(t, origin, { bodyBytesMax: KB, readTimeoutMs: 2_000 })
+  const { engine } = engineFor(t, origin, { bodyBytesMax: KB })
+  const { engine: hasty } = engineFor(t, origin, { readTimeoutMs: 500 })
   for (const path of ['/broken', '/large', '/coded', '/slow']) {
     const request = get(`${origin}${path}?key=SECRET`, { headers: { authorization: 'Bearer SECRET' } })
-    const error = await engine.fetch(request, permit(), { signal: never }).then(
+    const by = path === '/slow' ? hasty : engine
+    const error = await by.fetch(request, permit(), { signal: never }).then(
       () => assert.fail('expected a failure'),
       (reason: unknown) => reason as Error,
     )

@@ -15,6 +15,8 @@ export async function serve(
   handler: RequestListener,
 ): Promise<{ origin: string; port: number; server: Server; sockets: Set<Socket> }> {
   const server = createServer(handler)
+  // Idle sockets are the client's to close: Node's 5 s end while a machine stands still.
+  server.keepAliveTimeout = 600_000
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => {
     sockets.add(socket)
@@ -52,7 +54,13 @@ export async function serveTcp(
   return { port: (server.address() as AddressInfo).port, sockets }
 }
 
-/** An engine whose platform `here` is `origin`, private; stopped, by force, with the test. */
+/**
+ * Time-outs of an engine whose requests are not to time out: longer than a machine stands still. (The sweep forgives one
+ * standstill; what it finds unread afterwards takes more than one turn of the loop.)
+ */
+export const PATIENT = { connectTimeoutMs: 120_000, readTimeoutMs: 120_000, timeoutMs: 300_000 }
+
+/** An engine whose platform `here` is `origin`, private, PATIENT unless said otherwise; stopped, by force, with the test. */
 export function engineFor(
   t: TestContext,
   origin: string,
@@ -61,7 +69,7 @@ export function engineFor(
 ): { engine: FetchEngine; metrics: Metrics } {
   const metrics = createMetrics()
   const engine = new FetchEngine(
-    { platformOrigins: [{ origin, platform: 'here', private: true }], ...options },
+    { platformOrigins: [{ origin, platform: 'here', private: true }], ...PATIENT, ...options },
     { metrics, log: createLog({ level: 'silent', pretty: false, secrets: [] }), ...ports },
   )
   t.after(() => engine.stop(AbortSignal.abort()))

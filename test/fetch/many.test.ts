@@ -29,8 +29,9 @@ test('holds 2,000 slow requests at once in bounded memory', async (t) => {
   const allHeld = once(child, 'message')
   const sending: Promise<number>[] = []
   for (let index = 0; index < REQUESTS; index += 1) {
+    const granted = permit(performance.now() + 300_000)
     sending.push(
-      engine.fetch(get(`${origin}/creator/${index}`), permit(), { signal }).then(({ status }) => status),
+      engine.fetch(get(`${origin}/creator/${index}`), granted, { signal }).then(({ status }) => status),
     )
     // As lanes do: a batch at a time, not 2,000 connects in one tick.
     if (index % 50 === 49) await new Promise(setImmediate)

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { AttemptError } from '../../src/job/errors.ts'
 import { until } from '../until.ts'
@@ -61,16 +64,27 @@ test('headers that do not come in time end it', async (t) => {
 })
 
 test('a reply that lies unread because the loop was held up is not late', async (t) => {
-  const child = fork(new URL('./slow-server.ts', import.meta.url), ['1'])
-  t.after(() => child.kill())
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-unread-'))
+  const answered = join(folder, 'answered')
+  const child = fork(new URL('./slow-server.ts', import.meta.url), ['1', answered])
+  t.after(() => {
+    child.kill()
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+  })
   const [{ port }] = (await once(child, 'message')) as [{ port: number }]
   const origin = `http://127.0.0.1:${port}`
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 2_000 })
-  const sending = engine.fetch(get(`${origin}/a`), permit(), { signal: never })
+  let nowMs = 1_000
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 2_000 }, { now: () => nowMs })
+  const sending = engine.fetch(get(`${origin}/a`), permit(nowMs + 60_000), { signal: never })
   await once(child, 'message')
   child.send('answer')
-  // Blocks this thread, and leaves the processor to the child.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_000)
+  // Blocks this thread, and leaves the processor to the child, until the reply is out.
+  const hold = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+  for (let turn = 0; turn < 6_000 && !existsSync(answered); turn += 1) hold(10)
+  assert.ok(existsSync(answered), 'it has answered')
+  nowMs += 4_000
+  // So that the next sweep is due, and comes before the socket is looked at.
+  hold(500)
   assert.equal((await sending).status, 200)
 })
 
@@ -79,13 +93,21 @@ test('a body that stops coming ends it', async (t) => {
     response.writeHead(200, { 'content-length': 100 })
     response.write('a beginning')
   })
-  const { engine } = engineFor(t, origin, { readTimeoutMs: 1_500 })
-  await takes(1_500, async () => {
-    await assert.rejects(
-      engine.fetch(get(`${origin}/a`), permit(), { signal: never }),
-      timedOut(/nothing more of the body/),
-    )
+  // Time begins with the reply: what comes before it takes as long as the machine likes.
+  let begunMs: number | undefined
+  const now = () => (begunMs === undefined ? 0 : performance.now() - begunMs)
+  const { engine } = engineFor(t, origin, { readTimeoutMs: 150 }, { now })
+  const reply = Promise.withResolvers<void>()
+  const sending = engine.fetch(get(`${origin}/a`), permit(60_000), {
+    signal: never,
+    onArrived: () => {
+      begunMs = performance.now()
+      reply.resolve()
+    },
   })
+  const ended = assert.rejects(sending, timedOut(/nothing more of the body/))
+  await reply.promise
+  await takes(150, () => ended)
 })
 
 test('a body that drips for ever ends by the total time', async (t) => {

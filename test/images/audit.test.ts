@@ -42,7 +42,8 @@ async function openBucket(t: TestContext): Promise<S3Store | null> {
   const client = new S3Client({ endpoint: origin, region: 'us-east-1', credentials, forcePathStyle: true })
   const bucket = `audit-${randomBytes(6).toString('hex')}`
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
-  const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials })
+  // A write that was done but not heard of is sent again, and finds its object there.
+  const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials, timeoutMs: 60_000 })
   t.after(async () => {
     for await (const { key } of store.list('')) await store.delete(key)
     await client.send(new DeleteBucketCommand({ Bucket: bucket }))

@@ -6,11 +6,11 @@ import { after, before, describe, type TestContext, test } from 'node:test'
 import sharp from 'sharp'
 import { FileCrashMarks } from '../../src/images/crash-marks.ts'
 import { PicturePool } from '../../src/images/pool.ts'
-import { DEFAULT_ENCODER, DEFAULT_LIMITS, type ResizeResult } from '../../src/images/resize-task.ts'
+import { DEFAULT_ENCODER, type ResizeResult } from '../../src/images/resize-task.ts'
 import { DEFAULT_VARIANTS, type Variant } from '../../src/images/variants.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { animated, drawn, quarters, withFrameHeader } from './sources.ts'
-import { LOG, openPool } from './stage-parts.ts'
+import { LOG, openPool, PATIENT_LIMITS } from './stage-parts.ts'
 
 // Generated before the pool starts: its threads forbid, for the whole process, the loaders that some of these need.
 const sources = {} as Record<string, Buffer>
@@ -80,7 +80,7 @@ before(async () => {
     // The bound for AVIF is lowered, so that a large one need not be made.
     {
       variants: DEFAULT_VARIANTS,
-      limits: { ...DEFAULT_LIMITS, heifPixelsMax: 1_100_000 },
+      limits: { ...PATIENT_LIMITS, heifPixelsMax: 1_100_000 },
       encoder: DEFAULT_ENCODER,
     },
     {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { FileCrashMarks } from '../../src/images/crash-marks.ts'
 import { PicturePool, type PicturePoolOptions } from '../../src/images/pool.ts'
-import { DEFAULT_ENCODER, DEFAULT_LIMITS } from '../../src/images/resize-task.ts'
+import { DEFAULT_ENCODER, DEFAULT_LIMITS, type DecodeLimits } from '../../src/images/resize-task.ts'
 import { Pictures, type PicturesOptions } from '../../src/images/stage.ts'
 import { DEFAULT_VARIANTS } from '../../src/images/variants.ts'
 import type { Downloader, Reply } from '../../src/job/fetch.ts'
@@ -103,6 +103,9 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
   return folder
 }
 
+/** Longer than a machine stands still: what the codec did meanwhile is seen only after the timers have run. */
+export const PATIENT_LIMITS: DecodeLimits = { ...DEFAULT_LIMITS, timeoutMs: 120_000 }
+
 /** A pool with real threads, not started; stopped when the test ends. */
 export async function openPool(
   t: TestContext,
@@ -112,7 +115,11 @@ export async function openPool(
   const path = options.marksPath ?? join(await temporaryFolder(t), 'marks')
   const marks = new FileCrashMarks({ path, slots: 16, log: LOG })
   const pool = new PicturePool(
-    { variants: DEFAULT_VARIANTS, limits: DEFAULT_LIMITS, encoder: DEFAULT_ENCODER, ...options },
+    {
+      ...{ variants: DEFAULT_VARIANTS, limits: PATIENT_LIMITS, encoder: DEFAULT_ENCODER },
+      drainTimeoutMs: 120_000,
+      ...options,
+    },
     { marks, metrics, log: LOG },
   )
   t.after(() => pool.stop())

@@ -9,7 +9,13 @@ const EPOCH_MS = 1_760_000_000_000.5
 
 contractOf(
   'in memory',
-  async () => new MemoryLimiter({ plan: CONTRACT_PLAN, coldStart: 'full', metrics: metrics() }),
+  async () =>
+    new MemoryLimiter({
+      plan: CONTRACT_PLAN,
+      coldStart: 'full',
+      metrics: metrics(),
+      nowMs: () => EPOCH_MS,
+    }),
 )
 
 test('in memory: starts with full windows unless it is told otherwise', async () => {

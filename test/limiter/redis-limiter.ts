@@ -13,7 +13,7 @@ interface MakeOptions {
   readonly keyPrefix?: string
   readonly insuranceLimiter?: RateLimiterAbstract
   readonly cluster?: readonly string[]
-  /** Default 5,000: longer than a busy machine holds a process up. */
+  /** Default 30,000: longer than a machine holds a process up. */
   readonly commandTimeoutMs?: number
 }
 
@@ -24,7 +24,7 @@ function make(url: string, options: MakeOptions = {}) {
     keyPrefix = `test-${randomUUID()}`,
     insuranceLimiter,
     cluster,
-    commandTimeoutMs = 5_000,
+    commandTimeoutMs = 30_000,
   } = options
   const recorded = metrics()
   const redis = { url, cluster, keyPrefix, commandTimeoutMs, startTimeoutMs: 30_000 }

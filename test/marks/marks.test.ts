@@ -113,7 +113,10 @@ describeMarks('marks in Redis', async (t) => {
   const opened: Marks[] = []
   t.after(() => Promise.all(opened.map((marks) => marks.stop())))
   return async (endedKeptMs) => {
-    const marks = new RedisMarks({ redis: { url, keyPrefix }, endedKeptMs, away: 'wait' }, log)
+    const marks = new RedisMarks(
+      { redis: { url, keyPrefix, startTimeoutMs: 30_000 }, endedKeptMs, away: 'wait' },
+      log,
+    )
     opened.push(marks)
     await marks.start()
     return marks
@@ -162,7 +165,7 @@ it('marks in a folder survive a line that a crash tore, and remove what has expi
 it('while Redis is away whoever asks waits, or does without, as configured', async (t) => {
   if (need(t, 'redis') === null) return
   const server = await startRedis({ durable: true })
-  const redis = { url: server.address, keyPrefix: 'away', commandTimeoutMs: 300 }
+  const redis = { url: server.address, keyPrefix: 'away', commandTimeoutMs: 300, startTimeoutMs: 30_000 }
   const waiting = new RedisMarks({ redis, endedKeptMs: 60_000, away: 'wait' }, log)
   const without = new RedisMarks({ redis, endedKeptMs: 60_000, away: 'do_without' }, log)
   t.after(async () => {
@@ -192,7 +195,7 @@ it('marks in a Redis Cluster are spread over its nodes', async (t) => {
   if (!ownRedis(t)) return
   const nodes = await startCluster(t)
   const [url, ...cluster] = nodes.map((node) => node.url)
-  const redis = { url: url!, cluster, keyPrefix: 'spread' }
+  const redis = { url: url!, cluster, keyPrefix: 'spread', startTimeoutMs: 30_000 }
   const marks = new RedisMarks({ redis, endedKeptMs: 60_000, away: 'wait' }, log)
   t.after(() => marks.stop())
   await marks.start()

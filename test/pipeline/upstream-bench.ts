@@ -16,6 +16,7 @@ import { Upstream } from '../../src/pipeline/upstream.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { Secrets } from '../../src/telemetry/secrets.ts'
+import { PATIENT } from '../fetch/local.ts'
 
 /** Wide open, but for what a test says. */
 export const OPEN_PLAN: LimitPlan = {
@@ -25,7 +26,7 @@ export const OPEN_PLAN: LimitPlan = {
   endpoints: {},
   defaultEndpoint: { limit: 10_000, windowMs: 1_000 },
   arrivalJitterMs: 100,
-  grantTimeoutMs: 10_000,
+  grantTimeoutMs: 60_000,
 }
 
 export const RETRY = { attemptsMax: 3, baseMs: 20, ceilingMs: 100, inPlaceMaxMs: 1_000, throttledMax: 10 }
@@ -45,11 +46,15 @@ export async function upstreamOf(t: TestContext, platform: Platform, options: Be
   const limiter = new MemoryLimiter({ plan: { ...OPEN_PLAN, ...plan }, coldStart: 'full', metrics })
   const { host } = new URL(origin)
   const fetcher = new FetchEngine(
-    { platformOrigins: [{ origin: `http://${host}`, platform: platform.name, private: true }] },
+    {
+      platformOrigins: [{ origin: `http://${host}`, platform: platform.name, private: true }],
+      ...PATIENT,
+    },
     { metrics, log },
   )
   const desk = new PermitDesk(limiter, metrics, log, {
-    useWithinMs: 1_000,
+    // Longer than a machine stands still: a permit that is late is charged for and never sent.
+    useWithinMs: 60_000,
     room: () => fetcher.room(`http://${host}`),
     credentials: () => upstream.credentials,
     sweepMs: 20,

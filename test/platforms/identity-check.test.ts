@@ -54,7 +54,9 @@ test('hands a check that takes longer than a job may wait on to a follow-up, whi
   const { context: later, calls } = recordedContext(identity, {
     status: [{ ...long, poll_after_s: 0.01 }, done],
   })
-  const harvest = await verdict.run(jobOf(verdict, 'AB-1234', verdict.params.parse(next?.params)), later)
+  // With time enough: what looks later than its job waits hands on once more.
+  const params = verdict.params.parse({ ...(next?.params as object), wait_s_max: 60 })
+  const harvest = await verdict.run(jobOf(verdict, 'AB-1234', params), later)
   assert.ok(Date.now() >= begunMs + 1_500)
   assert.deepEqual(
     calls.map(({ path }) => path?.check_id),
@@ -101,6 +103,9 @@ test('the daemon orders once, polls, gets over trouble, delivers the verdict, an
         REGISTER_TOKEN: 'try',
         CALLBACK_TOKEN: 'try',
         MILLRACE_ADMIN__PORT: '0',
+        // A delivery that is given up while this process stands still is made twice.
+        MILLRACE_FETCH__READ_TIMEOUT: '120s',
+        MILLRACE_FETCH__TIMEOUT: '300s',
         MILLRACE_PLATFORMS__IDENTITY__ORIGIN: origin,
         MILLRACE_PLATFORMS__IDENTITY_CALLBACK__ORIGIN: `${origin}/hooks`,
       },

@@ -101,7 +101,8 @@ function configOf(shard: string, tcp: number, allTcp: readonly number[]): string
 
 /** The stand-in's server. */
 async function inFrontOf(nodes: readonly ClusterNode[], replicated: boolean): Promise<ClickhouseCluster> {
-  const server = createServer((request, reply) => {
+  // Whoever stood still writes into no connection that was closed meanwhile.
+  const server = createServer({ keepAliveTimeout: 600_000 }, (request, reply) => {
     pass(request, reply, nodes, replicated).catch((error: unknown) => {
       reply.writeHead(502, { 'content-type': 'text/plain' }).end(String(error))
     })

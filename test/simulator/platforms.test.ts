@@ -189,7 +189,7 @@ test('missing and private creators are told as each platform tells it', async (t
 })
 
 test('a single Instagram post is found by its id', async (t) => {
-  const { base } = await started(t)
+  const { base } = await started(t, { timeScale: 0 })
   const context = contexts(base).instagram
   const { media, media_details } = instagram.jobs
   const posts = await media.run(jobOf(media, ids('instagram', 1)[0]!, { pages_max: 1 }), context)

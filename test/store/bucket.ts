@@ -14,7 +14,8 @@ export async function openBucket(t: TestContext) {
   const bucket = `millrace-${randomBytes(6).toString('hex')}`
   const client = new S3Client({ endpoint: origin, region: 'us-east-1', credentials, forcePathStyle: true })
   const create = () => client.send(new CreateBucketCommand({ Bucket: bucket }))
-  const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials })
+  // A write that was done but not heard of is sent again, and finds its object there.
+  const store = new S3Store({ endpoint: origin, region: 'us-east-1', bucket, credentials, timeoutMs: 60_000 })
   /** While somebody goes on writing into it, too. */
   const remove = () =>
     poll(

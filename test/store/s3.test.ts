@@ -11,6 +11,8 @@ import { storeContract } from '../contract/store.ts'
 import { need } from '../need.ts'
 import { until } from '../until.ts'
 
+/** Longer than a machine stands still: a write that was done but not heard of is sent again, and finds its object there. */
+const PATIENT = { connectTimeoutMs: 60_000, timeoutMs: 60_000 }
 const META = { contentType: 'image/jpeg', cacheControl: 'no-store', metadata: {} }
 
 /** What the address of the test service says, as options; no bucket yet. */
@@ -37,13 +39,13 @@ async function openBucket(t: TestContext, more: Partial<S3StoreOptions> = {}): P
   const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true })
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
   t.after(async () => {
-    const cleaner = new S3Store({ ...base, bucket })
+    const cleaner = new S3Store({ ...base, bucket, ...PATIENT })
     for await (const { key } of cleaner.list('')) await cleaner.delete(key)
     await client.send(new DeleteBucketCommand({ Bucket: bucket }))
     client.destroy()
     await cleaner.stop()
   })
-  const store = new S3Store({ ...base, bucket, ...more })
+  const store = new S3Store({ ...base, bucket, ...PATIENT, ...more })
   t.after(() => store.stop())
   return store
 }
@@ -54,7 +56,7 @@ async function openServer(
   listener: RequestListener,
   more: Partial<S3StoreOptions> = {},
 ): Promise<S3Store> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
+  const server = createServer({ keepAliveTimeout: 600_000 }, listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const store = new S3Store({
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -62,6 +64,7 @@ async function openServer(
     bucket: 'bucket',
     credentials: { accessKeyId: 'id', secretAccessKey: 'secret' },
     attemptsMax: 1,
+    ...PATIENT,
     ...more,
   })
   t.after(async () => {

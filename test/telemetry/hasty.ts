@@ -9,8 +9,8 @@ export interface Haste {
   readonly patience: string
 }
 
-/** Windows of a few scrapes, for tests. */
-export const HASTE: Haste = { times: 600, windowMinS: 6, windowMaxS: 9, patience: '500ms' }
+/** Windows of a few scrapes, for tests; longer than a scraper may stand still. */
+export const HASTE: Haste = { times: 600, windowMinS: 10, windowMaxS: 16, patience: '500ms' }
 
 /** The real rules with shorter windows, and less patience. All else, thresholds above all, stays as it is. */
 export function hasty(rules: string, { times, windowMinS, windowMaxS, patience }: Haste = HASTE): string {

@@ -63,7 +63,7 @@ export async function watch(
     const reply = await fetch(`${running.address}/api/v1/query`, {
       method: 'POST',
       body: new URLSearchParams({ query: expr }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(60_000),
     })
     const parsed = answer.parse(await reply.json())
     if (parsed.status === 'error') throw new Error(`${parsed.error}, in: ${expr}`)

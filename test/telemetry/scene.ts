@@ -81,8 +81,9 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
 
   const configuration: ConfigInput = {
     data: './data',
-    kafka: { ...realKafka(run, broker), partitions: 2 },
-    redis: { url: redis.url, key_prefix: run },
+    // Longer than a machine stands still; short enough for a daemon that waits for the partitions of the killed one.
+    kafka: { ...realKafka(run, broker), partitions: 2, session_timeout: '20s' },
+    redis: { url: redis.url, key_prefix: run, command_timeout: '30s' },
     clickhouse: { url: over(clickhouse), database: run },
     store: { kind: 'folder', path: './store' },
     limits: {
@@ -109,8 +110,9 @@ export async function openScene(t: TestContext): Promise<Scene | null> {
         tiktok: false,
       },
     },
-    fetch: { timeout: '30s', read_timeout: '20s' },
-    retry: { delays: ['1s', '5s'], base: '200ms', dead_share: 0.9, dead_sample: 60 },
+    fetch: { timeout: '30s', read_timeout: '30s' },
+    // Dead letters flow for longer than Prometheus may stand still, until the platform is paused.
+    retry: { delays: ['1s', '5s'], base: '200ms', dead_share: 0.9, dead_sample: 200 },
     platforms: Object.fromEntries(
       PLAYED.map((platform) => [
         platform,

@@ -25,7 +25,7 @@ export class SwitchedUpstream {
   }
 
   async open(): Promise<void> {
-    const server = createServer((incoming, outgoing) => {
+    const server = createServer({ keepAliveTimeout: 600_000 }, (incoming, outgoing) => {
       const platform = (incoming.url ?? '').split('/')[1] ?? ''
       const mood = this.#moods.get(platform) ?? 'well'
       if (mood === 'silent') return

@@ -128,14 +128,22 @@ describe('a migration with rows in the database', () => {
     )
     t.after(() => processes.map((one) => one.kill('SIGKILL')))
     const ends = processes.map((one) => once(one, 'exit'))
-    await Promise.all(processes.map((one) => once(one.stdout, 'data')))
+    const open = async (one: (typeof processes)[number], index: number) => {
+      const end = ends[index]!.then(([code, signal]) =>
+        assert.fail(`process ${index} ended with ${code ?? signal} before it was open`),
+      )
+      await Promise.race([once(one.stdout, 'data'), end])
+    }
+    await Promise.all(processes.map(open))
     let writing = true
     const writers = Array.from({ length: 4 }, async () => {
       while (writing) await write()
     })
-    for (const one of processes) {
-      one.stdout.resume()
-      one.stdin.end('go\n')
+    // Who is to die goes first: when others have done it all, it has too little to do for that.
+    const order = [...processes.keys()].sort((a, b) => Number(KILLED.has(b)) - Number(KILLED.has(a)))
+    for (const index of order) {
+      processes[index]!.stdout.resume()
+      processes[index]!.stdin.end('go\n')
     }
     const codes = (await Promise.all(ends)).map(([code, signal]) => code ?? signal)
     writing = false

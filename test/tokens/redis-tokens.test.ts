@@ -30,8 +30,9 @@ class Cluster {
   }
 
   async daemon(credential = CREDENTIAL): Promise<Authoriser> {
-    // Longer than a busy machine holds anybody up: after it a claim counts as had, as if Redis were away.
-    const tokens = new RedisTokens({ url: this.#url, keyPrefix: this.prefix, commandTimeoutMs: 10_000 }, log)
+    // Longer than a machine holds anybody up: after it a claim counts as had, as if Redis were away.
+    const patient = { commandTimeoutMs: 60_000, startTimeoutMs: 30_000 }
+    const tokens = new RedisTokens({ url: this.#url, keyPrefix: this.prefix, ...patient }, log)
     await tokens.start()
     this.#t.after(() => tokens.stop())
     const renew = async (): Promise<Authorisation> => {
