@@ -102,6 +102,9 @@ export class PicturePool {
       // 'sync' would stop a thread's event loop between tasks to save microseconds; our tasks take milliseconds.
       atomics: 'disabled',
       resourceLimits: HEAP,
+      // Else Piscina requires our module, and a thread that is ended in the last moments of that takes the whole process with it
+      // (Node 24: an assertion in CreateRequiredModuleFacade; one in 1,600 that are ended while they load).
+      execArgv: ['--no-experimental-require-module'],
       closeTimeout: 1_000,
       recordTiming: false,
     })
