@@ -413,7 +413,9 @@ if membership then
         for k = i, i + 2 do members[#members + 1] = before[k] end
       end
     end
-    local outUntil = membership.returned and now + membership.settleUs or 0
+    local heardUs = membership.heardUs
+    local isDeaf = heardUs > 0 and math.abs(now - heardUs) > graceUs / 2
+    local outUntil = (membership.returned or isDeaf) and now + max(membership.settleUs, graceUs) or 0
     local place = mine
     if not place and #members < membership.daemonsMax * 3 then place = #members + 1 end
     place = place or nobody
@@ -736,4 +738,4 @@ for index, level in ipairs(terms) do
     quotas[#quotas + 1] = { index - 1, records[index][ENDS], records[index][USED] }
   end
 end
-return { cold and 1 or 0, verdicts, quotas, isMember and 1 or 0 }
+return { cold and 1 or 0, verdicts, quotas, isMember and 1 or 0, now }

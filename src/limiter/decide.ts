@@ -34,6 +34,8 @@ export interface Decision {
   readonly cold: boolean
   /** Whether the daemon has a share to go on with while the store is away. */
   readonly isMember: boolean
+  /** When it was decided, by the store's clock. */
+  readonly nowUs: number
   /** What `apply` has to put into the state. A denial changes nothing but the queues. */
   readonly changes: Changes
 }
@@ -145,6 +147,7 @@ export function decide(state: LimiterState, question: DecideQuestion, rawUs: num
     quotas,
     cold,
     isMember: here?.isMember ?? false,
+    nowUs,
     changes: {
       ...(here === undefined ? {} : { members: here.members }),
       ...(stored ? { core: { ...core, lastUs: nowUs } } : {}),

@@ -35,11 +35,16 @@ export function membershipOf(plan: LimitPlan, daemonsMax: number): MembershipOpt
   return { daemonsMax, graceMs: GRACE_MS, leaseMs }
 }
 
+/** How long a daemon that hears nothing of Redis waits before it goes on with its share: then everybody else leaves it, see membership. */
+export function silenceMs(plan: LimitPlan, { graceMs }: MembershipOptions): number {
+  return 1.5 * graceMs + settlingMs(plan)
+}
+
 /**
  * The shared limits, and while Redis is away a fixed share of them: every limit ÷ the most daemons there are, rounded down. No limit
  * is exceeded, also when the others still have Redis: they leave this daemon its share, see membership.
  *
- * States: shared → (Redis away) waiting → (grace and settling time after Redis was last heard) alone → (the lease is nearly over)
+ * States: shared → (Redis away) waiting → (`silenceMs` after Redis was last heard) alone → (the lease is nearly over)
  * waiting; from both back to shared with the first answer of Redis. What has been used of a calendar quota meanwhile is told to
  * Redis then; a share of a quota is a share of what was left of it.
  */
@@ -150,11 +155,11 @@ export class FixedShare implements Limiter {
 
   /** Not before everybody else has left our share for one settling time, and not when it might be given to others. */
   #mayGoAlone(): boolean {
-    const { graceMs, leaseMs } = this.#membership
+    const { leaseMs } = this.#membership
     const nowMs = this.#nowMs()
     return (
       this.#shared.isMember &&
-      nowMs >= this.#heardMs + graceMs + this.#settleMs &&
+      nowMs >= this.#heardMs + silenceMs(this.#plan, this.#membership) &&
       nowMs <= this.#saidMs + leaseMs - this.#settleMs
     )
   }

@@ -2,9 +2,14 @@ import type { MembershipTerms } from './question.ts'
 
 // Daemons that go on with a fixed share of the limits while Redis is away (see fixed-share) must not do so while others use the whole
 // of them. So each one is known here, and whoever has not been heard of for the grace time is taken to use its share: the rest is
-// left. It begins to use it one grace and one settling time after it was last heard, when what was granted before the others had
-// less has left every window; it stops before the lease is over, after which it is forgotten. Whoever comes back counts as away
-// until what it sent meanwhile has left every window.
+// left. It stops before the lease is over, after which it is forgotten. Whoever comes back counts as away until what it sent
+// meanwhile has left every window.
+//
+// A store that stood still, or whose answers are lost, executes calls of a daemon that has given them up and may use its share by
+// now. So each call says when the last one was executed whose answer was heard. Whoever says that this was half a grace time ago is
+// taken for away too, for as long as its silence would take to be seen. So one and a half grace times after a daemon heard anything
+// last, everybody leaves its share, whatever of its own is executed later; when what was granted before has left every window, one
+// settling time after that, it begins to use it (`silenceMs`).
 
 export interface Member {
   /** Empty: one that may be there, for all that a store knows that lost its data. */
@@ -27,13 +32,14 @@ export function presence(
   terms: MembershipTerms,
   nowUs: number,
 ): Presence {
-  const { daemon, daemonsMax, graceUs, leaseUs, settleUs, returned } = terms
+  const { daemon, daemonsMax, graceUs, leaseUs, settleUs, heardUs, returned } = terms
   const unknown = { daemon: '', seenUs: nowUs - graceUs - 1, outUntilUs: 0 }
   const members = (known ?? Array<Member>(daemonsMax).fill(unknown)).filter(
     (member) => nowUs - member.seenUs <= leaseUs || member.outUntilUs > nowUs,
   )
   let place = members.findIndex((member) => member.daemon === daemon)
-  const outUntilUs = returned ? nowUs + settleUs : 0
+  const isDeaf = heardUs > 0 && Math.abs(nowUs - heardUs) > graceUs / 2
+  const outUntilUs = returned || isDeaf ? nowUs + Math.max(settleUs, graceUs) : 0
   if (place < 0 && members.length < daemonsMax) place = members.length
   if (place < 0) place = members.findIndex((member) => member.daemon === '')
   if (place >= 0) {

@@ -73,6 +73,8 @@ export interface MembershipTerms {
   readonly leaseUs: number
   /** Until what was sent has left every window, and an emptied bucket is full again. */
   readonly settleUs: number
+  /** When the store executed the last call whose answer the daemon heard, by the store's clock; 0 before the first one. */
+  readonly heardUs: number
   /** It has used its share since it was last heard. */
   readonly returned: boolean
   /** It stops: it will use nothing. */

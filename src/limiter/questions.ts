@@ -62,6 +62,8 @@ export class Questions {
   readonly #membership: MembershipOptions | undefined
   /** The daemon has used its share since the store was last asked. */
   returned = false
+  /** When the store executed the last call that was answered, by its own clock. */
+  #heardUs = 0
 
   /** `daemon` names this one among those that share the limits; empty when it is alone. `nowMs`: Unix ms, for calendars. */
   constructor(
@@ -208,8 +210,9 @@ export class Questions {
     return grants
   }
 
-  /** What an answer said about quotas: told again with the next questions. */
-  saw(question: DecideQuestion, quotas: readonly QuotaReading[]): void {
+  /** What an answer said about quotas, and when it was given: told again with the next questions. */
+  saw(question: DecideQuestion, quotas: readonly QuotaReading[], nowUs: number): void {
+    this.#heardUs = nowUs
     this.#book.saw(question, quotas)
   }
 
@@ -250,6 +253,7 @@ export class Questions {
       graceUs: graceMs * 1000,
       leaseUs: leaseMs * 1000,
       settleUs: Math.ceil(settlingMs(this.#plan) * 1000),
+      heardUs: this.#heardUs,
       returned: this.returned,
       leaves,
     }

@@ -220,11 +220,13 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
     const stopTimer = this.#metrics.limiter_call_duration_seconds.startTimer()
     let outcome = 'error'
     try {
-      // The script's own shape: whether it began anew, five whole numbers for each want, three for each quota.
-      const [cold, verdicts, quotas, isMember] = (await this.#ask(question)) as [
+      // The script's own shape: whether it began anew, five whole numbers for each want, three for each quota,
+      // whether it knows us, and when that was.
+      const [cold, verdicts, quotas, isMember, nowUs] = (await this.#ask(question)) as [
         number,
         [number, number, number, number, number][],
         [number, number, number][],
+        number,
         number,
       ]
       outcome = 'ok'
@@ -233,6 +235,7 @@ export class StackedLimiter extends RateLimiterRedis implements Limiter {
       this.#questions.saw(
         question,
         quotas.map(([level, endsUs, used]): QuotaReading => ({ level, endsUs, used })),
+        nowUs,
       )
       return verdicts.map(([granted, waitUs, level, remaining, tight]) => ({
         granted,

@@ -50,7 +50,7 @@ export class Bench {
     const compiled = questions.decide(demand)
     const decision = decide(this.state, compiled.question, this.nowMs * 1000, this.runId)
     apply(this.state, compiled.question, decision.changes)
-    questions.saw(compiled.question, decision.quotas)
+    questions.saw(compiled.question, decision.quotas, decision.nowUs)
     return questions.grantsOf(demand, compiled, decision.verdicts)
   }
 

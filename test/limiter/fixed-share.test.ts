@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ServiceAwayError } from '../../src/job/errors.ts'
 import type { Advice, Demand, LimitTarget } from '../../src/job/permit.ts'
 import { decide, learn, levels } from '../../src/limiter/decide.ts'
-import { FixedShare, type SharedLimiter } from '../../src/limiter/fixed-share.ts'
+import { FixedShare, type SharedLimiter, silenceMs } from '../../src/limiter/fixed-share.ts'
 import { type LimitPlan, settlingMs } from '../../src/limiter/plan.ts'
 import type { ColdStart } from '../../src/limiter/question.ts'
 import { type MembershipOptions, Questions } from '../../src/limiter/questions.ts'
@@ -29,6 +29,8 @@ class World {
   nowMs = EPOCH_MS
   state: LimiterState = emptyState()
   readonly cutOff = new Set<number>()
+  /** Calls of who is cut off that have reached the store all the same: it executes them at any time, and nobody hears the answer. */
+  readonly unheard: (() => void)[] = []
 
   shared(
     id: number,
@@ -69,11 +71,16 @@ class VirtualLimiter implements SharedLimiter {
   async stop(): Promise<void> {}
 
   async decide(wanted: Demand, options: { leaves?: boolean } = {}) {
-    this.#reach()
     const compiled = this.#questions.decide(wanted, options)
-    const decision = decide(this.#world.state, compiled.question, this.#nowUs)
-    apply(this.#world.state, compiled.question, decision.changes)
-    this.#questions.saw(compiled.question, decision.quotas)
+    const execute = () => {
+      const decision = decide(this.#world.state, compiled.question, this.#nowUs)
+      apply(this.#world.state, compiled.question, decision.changes)
+      return decision
+    }
+    if (!this.healthy) this.#world.unheard.push(execute)
+    this.#reach()
+    const decision = execute()
+    this.#questions.saw(compiled.question, decision.quotas, decision.nowUs)
     this.isMember = decision.isMember
     return this.#questions.grantsOf(wanted, compiled, decision.verdicts)
   }
@@ -171,6 +178,18 @@ async function run(
   return { arrivals: arrivals.toSorted((a, b) => a.atMs - b.atMs), alone }
 }
 
+/** So many calls that nobody waits for any more are on their way. */
+const UNHEARD_MAX = 50
+
+/** The same, and the store executes calls whose answers nobody hears: one at a time, or all at once when it has stood still. */
+function troubleUnheard(world: World, atMs: number, random: () => number): void {
+  trouble(world, atMs, random)
+  world.unheard.splice(0, world.unheard.length - UNHEARD_MAX)
+  const chance = random()
+  if (chance < 0.05) world.unheard.splice(Math.floor(random() * world.unheard.length), 1)[0]?.()
+  else if (chance < 0.06) for (const execute of world.unheard.splice(0)) execute()
+}
+
 /** Daemons are cut off one by one, together, shortly and for long; now and then the store loses what it knows. */
 function trouble(world: World, _atMs: number, random: () => number): void {
   const chance = random()
@@ -196,6 +215,17 @@ test('keeps every limit with a fixed share, whoever is cut off and whenever the 
   assert.ok(alone > 1_000, `${alone} without the store`)
 })
 
+test('keeps every limit when the store executes calls whose answers nobody heard, soon or late', async (t) => {
+  let alone = 0
+  for (const seed of [1, 2, 3]) {
+    const ran = await run((world) => ids.map((id) => fixedShare(world, id)), seed, 600_000, troubleUnheard)
+    assert.deepEqual(violations(PLAN, ran.arrivals), [], `seed ${seed}`)
+    alone += ran.alone
+  }
+  t.diagnostic(`${alone} arrivals without the store`)
+  assert.ok(alone > 1_000, `${alone} without the store`)
+})
+
 test('the oracle finds fault with shares that are used while the others have all', async () => {
   const careless = (world: World) =>
     ids.map((id) => {
@@ -208,7 +238,7 @@ test('the oracle finds fault with shares that are used while the others have all
 })
 
 test('all of a fleet goes on with all of the limits while the store is away, and shares them again afterwards', async (t) => {
-  const settledMs = MEMBERSHIP.graceMs + settlingMs(PLAN)
+  const settledMs = silenceMs(PLAN, MEMBERSHIP)
   const away = { fromMs: 40_000, toMs: 120_000 }
   const { arrivals } = await run(
     (world) => ids.map((id) => fixedShare(world, id)),
@@ -239,7 +269,7 @@ test('a daemon beyond the number that was said has no share, and waits', async (
   const fleet = [...ids, DAEMONS].map((id) => fixedShare(world, id, { coldStart: 'full' }))
   for (const limiter of fleet) await limiter.decide(demand('p', [want('a')]))
   for (let id = 0; id <= DAEMONS; id++) world.cutOff.add(id)
-  world.nowMs += MEMBERSHIP.graceMs + settlingMs(PLAN) + 1
+  world.nowMs += silenceMs(PLAN, MEMBERSHIP) + 1
   assert.deepEqual(
     fleet.map(({ healthy }) => healthy),
     [true, true, true, true, false],
@@ -265,7 +295,7 @@ test('what was used of a quota without the store is told to it', async () => {
   const limiter = fixedShare(world, 0, { coldStart: 'full', plan })
   await limiter.decide(demand('p', [want('a', 20)]))
   world.cutOff.add(0)
-  world.nowMs += MEMBERSHIP.graceMs + settlingMs(PLAN) + 1
+  world.nowMs += silenceMs(PLAN, MEMBERSHIP) + 1
   // A quarter of the eighty that are left, and a quarter of the window.
   const [alone] = await limiter.decide(demand('p', [want('b', 60)]))
   assert.equal(alone!.granted, 13)

@@ -5,8 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { ServiceAwayError } from '../../src/job/errors.ts'
 import type { Demand } from '../../src/job/permit.ts'
-import { FixedShare } from '../../src/limiter/fixed-share.ts'
-import { settlingMs } from '../../src/limiter/plan.ts'
+import { FixedShare, silenceMs } from '../../src/limiter/fixed-share.ts'
 import { StackedLimiter } from '../../src/limiter/stacked-limiter.ts'
 import { until } from '../until.ts'
 import { type Arrival, utilisation, violations } from './oracle.ts'
@@ -232,7 +231,7 @@ test('in Redis: gone for good, and a fixed share of the limits meanwhile', async
   assert.ok(daemons.every(({ healthy }) => healthy))
   // Nobody uses a share before everybody else has had the time to leave it. (The clocks differ by their rounding.)
   for (const ms of aloneAfterMs)
-    assert.ok(ms > membership.graceMs + settlingMs(SHORT) - 1, `${ms} ms after Redis was heard`)
+    assert.ok(ms > silenceMs(SHORT, membership) - 1, `${ms} ms after Redis was heard`)
   const usedOf = () => {
     const toMs = performance.now()
     return utilisation(SHORT, arrivals, { fromMs: toMs - MEASURED_MS, toMs }).get('platform:p') ?? 0

@@ -211,12 +211,19 @@ async function runBoth(redis: Redis, { coldStart, startMs, steps }: Scenario): P
         }
         const { question: fresh, order } = questions.decide(demand, action)
         const question = repeated?.op === 'decide' ? repeated : fresh
-        const { verdicts, quotas, cold, isMember, changes } = decide(state, question, nowUs, runId)
+        const {
+          verdicts,
+          quotas,
+          cold,
+          isMember,
+          nowUs: atUs,
+          changes,
+        } = decide(state, question, nowUs, runId)
         apply(state, question, changes)
-        questions.saw(question, quotas)
+        questions.saw(question, quotas, atUs)
         const expected = verdicts.map((v) => [v.granted, v.waitUs, v.level, v.remaining, v.tight])
         const used = quotas.map(({ level, endsUs, used }) => [level, endsUs, used])
-        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used, isMember ? 1 : 0])
+        assert.deepEqual(await ask(question, runId), [cold ? 1 : 0, expected, used, isMember ? 1 : 0, atUs])
         if (question === fresh) {
           const grants = order.flatMap((want, place) => {
             const { endpoint, credential } = action.wants[want]!
