@@ -25,7 +25,7 @@ const USAGE = `node test/run.ts [file or part of a path]… [options]
   MILLRACE_TEST_DOCKER=0        do not use docker
 `
 /** For processes that were told to end, and the second process of a test file that started a service. */
-const LEFT_OVER_WITHIN_MS = 15_000
+const LEFT_OVER_WITHIN_MS = 10_000
 const SLOWEST_SHOWN = 5
 
 const { values, positionals } = readArguments()
