@@ -16,10 +16,10 @@ import { Turns } from './turns.ts'
 /**
  * Takes records from a source, hands them out as deliveries, and commits what is settled.
  *
- * Bounds: at `jobsMax` or `bytesMax` handed out all partitions are paused at the source, until `resumeShare` of it is taken; at
- * `spanMax` that one, until half. A partition is also paused while anything of it waits here to be handed out, so that is one fetch of each at most. A
- * topic of which nothing waits may fetch even then, when others have something: else weights would count only until its records
- * run out.
+ * Bounds: at `jobsMax` or `bytesMax` handed out all partitions are paused at the source, until no more than `resumeShare` of it is
+ * taken; at `spanMax` that one, until half of it is. A partition is also paused while anything of it waits here to be handed out, so
+ * that is one fetch of each at most. A topic of which nothing waits may fetch even then, when others have something: else weights
+ * would count only until its records run out.
  *
  * A record of a retry topic is handed out when it is due; a topic can be held by itself, for a platform that cannot take more.
  *

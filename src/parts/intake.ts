@@ -30,7 +30,7 @@ export function openIntake(
 
 /**
  * How much is taken in. When every platform has its share of it, jobs that were on their way are admitted all the same, so those that
- * then stay blocked may have all of it but half a share: with less than that free it has to be open again. What waits in a topic
+ * then stay blocked may have all of it but half a share: with that much free it has to be open again. What waits in a topic
  * of one platform alone is seen to be its only after it was handed out, and comes all at once when it is released: no more of it
  * is handed out than the platform's share.
  */

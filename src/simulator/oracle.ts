@@ -1,6 +1,7 @@
 import { Bucket, type Level, SlidingWindow } from './levels.ts'
 import type { Played, SimulatorLimits } from './options.ts'
 import { RollingHour } from './rolling-hour.ts'
+import { WatchedLevel } from './watched-level.ts'
 
 /** Names are the limiter's own: `global`, `platform:x`, `endpoint:x/y`, `credential:x/1` by the number of the account. */
 export interface LevelReport {
@@ -62,62 +63,6 @@ export interface Verdict {
   readonly level: string | null
 }
 
-class Watched {
-  readonly name: string
-  readonly level: Level
-  arrivals = 0
-  admitted = 0
-  violations = 0
-  peak = 0
-  firstMs = Number.NaN
-  lastMs = Number.NaN
-  /** What was admitted last counts from here. */
-  #placedMs = Number.NEGATIVE_INFINITY
-
-  constructor(name: string, level: Level) {
-    this.name = name
-    this.level = level
-  }
-
-  /**
-   * How long an arrival of `nowMs` has to wait, ms, that may have come as early as `sinceMs`: 0 when there is any moment between
-   * at which it would have been admitted.
-   */
-  waitMs(nowMs: number, sinceMs: number): number {
-    const fromMs = this.#from(nowMs, sinceMs)
-    return Math.max(0, fromMs + this.level.waitMs(fromMs) - nowMs)
-  }
-
-  /** Takes it, at the earliest such moment: whoever comes later then has the most room. */
-  admit(nowMs: number, sinceMs: number): void {
-    const fromMs = this.#from(nowMs, sinceMs)
-    this.#placedMs = Math.min(nowMs, fromMs + this.level.waitMs(fromMs))
-    this.level.see(this.#placedMs)
-    this.level.admit(this.#placedMs)
-    this.admitted += 1
-    // Looking through a window's log costs its length: its maximum says the same (see report).
-    if (this.level instanceof Bucket) this.peak = Math.max(this.peak, this.level.used(this.#placedMs))
-  }
-
-  refuse(nowMs: number, sinceMs: number): void {
-    this.level.see(this.#from(nowMs, sinceMs))
-  }
-
-  #from(nowMs: number, sinceMs: number): number {
-    return Math.min(nowMs, Math.max(sinceMs, this.#placedMs))
-  }
-
-  forget(): void {
-    this.arrivals = 0
-    this.admitted = 0
-    this.violations = 0
-    this.peak = 0
-    this.firstMs = Number.NaN
-    this.lastMs = Number.NaN
-    this.level.resetMaximum()
-  }
-}
-
 const HOUR_S = 3600
 const ADMITTED: Verdict = { admitted: true, waitMs: 0, level: null }
 
@@ -129,8 +74,8 @@ const ADMITTED: Verdict = { admitted: true, waitMs: 0, level: null }
 export class Oracle {
   readonly #limits: SimulatorLimits
   readonly #unixOffsetMs: number
-  readonly #levels = new Map<string, Watched>()
-  readonly #chains = new Map<string, readonly Watched[]>()
+  readonly #levels = new Map<string, WatchedLevel>()
+  readonly #chains = new Map<string, readonly WatchedLevel[]>()
   readonly #hours: Readonly<Record<Played, RollingHour>> = {
     instagram: new RollingHour(),
     tiktok: new RollingHour(),
@@ -330,7 +275,11 @@ export class Oracle {
     }
   }
 
-  #chain(platform: Played, endpoint: string | undefined, account: number | undefined): readonly Watched[] {
+  #chain(
+    platform: Played,
+    endpoint: string | undefined,
+    account: number | undefined,
+  ): readonly WatchedLevel[] {
     const key = `${platform}/${endpoint ?? ''}`
     const { global, platforms, endpoints, defaultEndpoint, accounts } = this.#limits
     const own = account === undefined ? undefined : accounts?.[platform]
@@ -349,10 +298,10 @@ export class Oracle {
     return chain
   }
 
-  #level(name: string, create: () => Level): Watched {
+  #level(name: string, create: () => Level): WatchedLevel {
     const known = this.#levels.get(name)
     if (known !== undefined) return known
-    const watched = new Watched(name, create())
+    const watched = new WatchedLevel(name, create())
     this.#levels.set(name, watched)
     return watched
   }
